@@ -1,0 +1,58 @@
+"""Runs an aiohttp application on a free loopback port, inside a thread or as a program of its own."""
+
+import asyncio
+import signal
+import threading
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+
+class LoopbackServer:
+    """A web application that serves from the moment `with` is entered until it is left.
+
+    Subclasses build `app`. `port=0` picks a free port; `url` has no slash at its end.
+    """
+
+    def __init__(self, app: web.Application, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.app = app
+        self.host = host
+        self.port = port
+        self._loop = asyncio.new_event_loop()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The address that clients use, `http://127.0.0.1:PORT`."""
+        return f"http://{self.host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _listen(self) -> None:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+
+def serve_until_interrupted(server: LoopbackServer, greeting: str) -> None:
+    """Runs `server` as a program: prints `greeting` with its address once it listens; Ctrl-C or SIGTERM ends it."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with server:
+        print(f"{greeting} {server.url}", flush=True)
+        stopped.wait()
