@@ -1,0 +1,1 @@
+"""Thin commands: arguments in, one call, its result printed."""

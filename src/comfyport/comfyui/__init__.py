@@ -1,0 +1,1 @@
+"""The program that we run: its process, its API, its workflows."""

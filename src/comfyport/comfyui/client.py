@@ -1,0 +1,126 @@
+"""ComfyUI's HTTP API and WebSocket, as far as a job needs them (ComfyUI's server.py, v0.3.64)."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from comfyport.comfyui.rejection import rejection
+from comfyport.errors import ComfyUIRefused, ComfyUIUnreachable
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+# ComfyUI's web server shares the interpreter with the nodes: while a checkpoint loads, an answer can take seconds.
+REQUEST = aiohttp.ClientTimeout(total=30)
+TRANSFER = aiohttp.ClientTimeout(total=600, sock_read=60)
+PROBE = aiohttp.ClientTimeout(total=5)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as ComfyUI names it: `type` is input, output or temp."""
+
+    filename: str
+    subfolder: str
+    type: str
+
+
+class Client:
+    """Asks the ComfyUI at `url`. Network failures are raised as ComfyUIUnreachable."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._session = session
+
+    async def answers(self) -> bool:
+        """Whether ComfyUI is up."""
+        try:
+            async with self._session.get(f"{self.url}/system_stats", timeout=PROBE) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def upload(self, name: str, content: bytes) -> StoredFile:
+        """Puts a file into ComfyUI's input folder, over one of the same name. Raises ComfyUIRefused."""
+        form = aiohttp.FormData()
+        form.add_field("image", content, filename=name, content_type="application/octet-stream")
+        form.add_field("overwrite", "true")
+        async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:
+            stored = await response.json()
+        return StoredFile(stored["name"], stored["subfolder"], stored["type"])
+
+    async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> str:
+        """Queues a workflow; its prompt id. Raises WorkflowRejected when ComfyUI's validation refuses it."""
+        body: Json = {"prompt": workflow, "client_id": client_id}
+        if extra_data:
+            body["extra_data"] = extra_data
+        try:
+            async with self._session.post(f"{self.url}/prompt", json=body, timeout=REQUEST) as response:
+                text = await response.text(errors="replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from None
+        if response.status == 400:
+            raise rejection(text, workflow)
+        if response.status != 200:
+            raise ComfyUIRefused("POST /prompt", status=response.status, body=text)
+        return str(json.loads(text)["prompt_id"])
+
+    async def history(self, prompt_id: str) -> Json | None:
+        """What became of a prompt; None while it has not ended."""
+        async with self._ask("GET", f"/history/{prompt_id}", timeout=REQUEST) as response:
+            entry: Json | None = (await response.json()).get(prompt_id)
+        return entry
+
+    async def is_queued(self, prompt_id: str) -> bool:
+        """Whether a prompt runs or waits."""
+        async with self._ask("GET", "/queue", timeout=REQUEST) as response:
+            queue = await response.json()
+        return any(item[1] == prompt_id for item in (*queue["queue_running"], *queue["queue_pending"]))
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Takes a prompt out of the queue, or interrupts it if it is the one that runs; no other is touched."""
+        async with self._ask("POST", "/queue", json={"delete": [prompt_id]}, timeout=REQUEST):
+            pass
+        async with self._ask("POST", "/interrupt", json={"prompt_id": prompt_id}, timeout=REQUEST):
+            pass
+
+    async def view(self, file: StoredFile) -> bytes:
+        """The content of an output."""
+        asked = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        async with self._ask("GET", "/view", params=asked, timeout=TRANSFER) as response:
+            return await response.read()
+
+    async def messages(self, client_id: str) -> AsyncIterator[Json]:
+        """ComfyUI's messages to `client_id` until the connection ends; previews, which are binary, are left out."""
+        try:
+            async with self._session.ws_connect(
+                f"{self.url}/ws", params={"clientId": client_id}, heartbeat=20, max_msg_size=0
+            ) as socket:
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        yield json.loads(message.data)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            logger.debug("the connection to ComfyUI's WebSocket ended: %s", error)
+
+    @asynccontextmanager
+    async def _ask(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with self._session.request(method, self.url + path, **options) as response:
+                if response.status != 200:
+                    body = await response.text(errors="replace")
+                    raise ComfyUIRefused(f"{method} {path}", status=response.status, body=body)
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, error: Exception) -> ComfyUIUnreachable:
+        if isinstance(error, asyncio.TimeoutError):
+            return ComfyUIUnreachable(self.url, "it does not answer in time")
+        return ComfyUIUnreachable(self.url, str(error) or type(error).__name__)

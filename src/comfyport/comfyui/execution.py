@@ -1,0 +1,104 @@
+"""Waits for a prompt to end: listens to the WebSocket, and asks `/history`, which alone is believed.
+
+A message can be lost, and `execution_success` is sent before `/history` holds the prompt; so a message only wakes
+the next question, and without any message a question is asked every second.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from comfyport.comfyui.client import Client, Json
+from comfyport.errors import ComfyUIUnreachable, JobLost
+
+ENDINGS = {"execution_success", "execution_error", "execution_interrupted"}
+POLL_SECONDS = 1.0
+# Between an ending's message and the entry in `/history` lie milliseconds.
+POLL_SECONDS_AFTER_ENDING = 0.02
+QUICK_POLLS = 50
+RECONNECT_SECONDS = 0.5
+# Silence for so many questions in a row means that nobody is there.
+UNANSWERED = 5
+# A prompt leaves the queue a moment before it enters the history.
+LOST_SECONDS = 3.0
+
+MessageObserver = Callable[[Json], None]
+
+
+class Listener:
+    """Hears ComfyUI's messages to one client id while it is entered, over as many connections as it takes."""
+
+    def __init__(self, client: Client, client_id: str, observe: MessageObserver) -> None:
+        self._client = client
+        self._client_id = client_id
+        self._observe = observe
+        self._connected = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._quick_polls = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Returns once the first message has come, so that none of a prompt sent after it is missed."""
+        self._task = asyncio.create_task(self._listen(), name="comfyui-messages")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._connected.wait()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def pause(self) -> None:
+        """Waits until it makes sense to ask again whether a prompt has ended."""
+        quick = self._quick_polls > 0
+        self._quick_polls -= 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS_AFTER_ENDING if quick else POLL_SECONDS):
+                await self._woken.wait()
+        self._woken.clear()
+
+    async def _listen(self) -> None:
+        while True:
+            async for message in self._client.messages(self._client_id):
+                self._connected.set()
+                self._take(message)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _take(self, message: Json) -> None:
+        kind, data = message.get("type"), message.get("data") or {}
+        if kind in ENDINGS or (kind == "executing" and data.get("node") is None):
+            self._quick_polls = QUICK_POLLS
+            self._woken.set()
+        self._observe(message)
+
+
+async def ended(client: Client, listener: Listener, prompt_id: str) -> Json:
+    """The entry of `/history` for a prompt that was queued, as soon as it is there.
+
+    Raises JobLost if ComfyUI knows nothing of the prompt, ComfyUIUnreachable if it does not answer any more.
+    """
+    unanswered = 0
+    last_seen = time.monotonic()
+    while True:
+        try:
+            entry = await client.history(prompt_id)
+            if entry is not None:
+                return entry
+            if await client.is_queued(prompt_id):
+                last_seen = time.monotonic()
+            unanswered = 0
+        except ComfyUIUnreachable:
+            unanswered += 1
+            if unanswered >= UNANSWERED:
+                raise
+        if not unanswered and time.monotonic() - last_seen > LOST_SECONDS:
+            raise JobLost(prompt_id)
+        await listener.pause()

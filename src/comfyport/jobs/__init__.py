@@ -1,0 +1,1 @@
+"""One job: request, inputs, run, outputs, result."""

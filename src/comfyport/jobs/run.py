@@ -1,0 +1,108 @@
+"""One job through ComfyUI: queued, waited for, and taken back if it may not go on."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from comfyport.comfyui.client import Client, Json
+from comfyport.comfyui.execution import Listener, MessageObserver, ended
+from comfyport.errors import ComfyportError, ExecutionFailed, JobCancelled
+from comfyport.jobs.request import Request
+
+logger = logging.getLogger(__name__)
+
+# ComfyUI looks at its interrupt flag between steps; this long we wait for its answer, not for its obedience.
+CANCEL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A prompt that ended well: outputs by node id, and seconds in ComfyUI's queue and at work."""
+
+    prompt_id: str
+    outputs: dict[str, Json]
+    queue_seconds: float
+    execute_seconds: float
+
+
+async def execute(
+    request: Request,
+    client: Client,
+    *,
+    api_key: str,
+    death: Callable[[], Awaitable[ComfyportError]],
+    observe: MessageObserver,
+) -> Execution:
+    """Runs the workflow. `death` returns an error as soon as ComfyUI ends.
+
+    Raises WorkflowRejected, ExecutionFailed, JobCancelled, JobLost or what `death` returns. Cancelling this takes the
+    prompt out of ComfyUI.
+    """
+    client_id = uuid.uuid4().hex
+    extra_data = {"api_key_comfy_org": api_key} if api_key else {}
+    async with Listener(client, client_id, observe) as listener:
+        submitted_at = asyncio.get_running_loop().time()
+        prompt_id = await client.submit(request.workflow, client_id=client_id, extra_data=extra_data)
+        try:
+            entry = await _unless(death, ended(client, listener, prompt_id))
+        except asyncio.CancelledError:
+            await _take_back(client, prompt_id)
+            raise
+    total = asyncio.get_running_loop().time() - submitted_at
+    messages = _messages(entry)
+    _raise_failure(messages)
+    execute_seconds = min(total, _seconds_at_work(messages))
+    return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
+
+
+async def _unless(death: Callable[[], Awaitable[ComfyportError]], work: Awaitable[Json]) -> Json:
+    """The result of `work`, unless ComfyUI dies first."""
+    working, dying = asyncio.ensure_future(work), asyncio.ensure_future(death())
+    try:
+        await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done() and not working.exception():
+            return working.result()
+        # An answer that failed may be the first sign of a death that is known a moment later.
+        await asyncio.wait({dying}, timeout=1.0)
+        if dying.done():
+            raise dying.result()
+        return await working
+    finally:
+        for task in (working, dying):
+            task.cancel()
+        await asyncio.gather(working, dying, return_exceptions=True)
+
+
+async def _take_back(client: Client, prompt_id: str) -> None:
+    logger.info("taking the prompt back prompt_id=%s", prompt_id)
+    with suppress(ComfyportError, TimeoutError):
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await client.cancel(prompt_id)
+
+
+def _messages(entry: Json) -> dict[str, Json]:
+    """The messages of a history entry by kind: [["execution_start", {…}], …] as ComfyUI keeps them."""
+    return dict((entry.get("status") or {}).get("messages", ()))
+
+
+def _raise_failure(messages: dict[str, Json]) -> None:
+    if failure := messages.get("execution_error"):
+        raise ExecutionFailed(
+            node_type=str(failure.get("node_type")),
+            node_id=str(failure.get("node_id")),
+            message=str(failure.get("exception_message")),
+            kind=str(failure.get("exception_type")),
+            traceback=[str(line) for line in failure.get("traceback") or ()],
+        )
+    if interrupted := messages.get("execution_interrupted"):
+        raise JobCancelled("The workflow was interrupted in ComfyUI.", node_id=interrupted.get("node_id"))
+
+
+def _seconds_at_work(messages: dict[str, Json]) -> float:
+    start: Any = messages.get("execution_start", {}).get("timestamp")
+    end: Any = messages.get("execution_success", {}).get("timestamp")
+    return max(0.0, (end - start) / 1000) if start and end else 0.0

@@ -1,0 +1,33 @@
+"""Waits for the models that a workflow names, as the status board tells of them, and for no others."""
+
+import asyncio
+from typing import Any
+
+from comfyport.errors import ModelNotReady
+from comfyport.status import Board
+
+POLL_SECONDS = 0.1
+
+
+async def for_models(names: set[str], board: Board) -> None:
+    """Returns when every file of `names` that is being downloaded is there.
+
+    Files that the downloader knows nothing of are ComfyUI's to judge. Raises ModelNotReady for those that failed.
+    """
+    while True:
+        section = board.read("models")
+        if section is None:
+            return
+        needed = [file for file in section["files"] if file["name"].rsplit("/", 1)[-1] in names]
+        failures = {file["path"]: _reason(file) for file in needed if file["state"] == "failed"}
+        if failures:
+            raise ModelNotReady(failures)
+        if section["state"] != "starting" and all(file["state"] == "ready" for file in needed):
+            return
+        if section["state"] == "failed":
+            raise ModelNotReady({file["path"]: (section["error"] or {}).get("message", "") for file in needed})
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _reason(file: dict[str, Any]) -> str:
+    return str((file.get("error") or {}).get("message", "the download failed"))

@@ -1,0 +1,1 @@
+"""The lock, the volume and the downloads that bring one to the other."""

@@ -1,0 +1,1 @@
+"""The doors: they translate between a platform and the worker, nothing else."""

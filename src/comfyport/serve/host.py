@@ -1,0 +1,94 @@
+"""Runs this process's worker in a thread with an event loop of its own.
+
+Every door has a loop that belongs to somebody else (uvicorn, RunPod's SDK, Modal's runtime); the worker's never waits
+for theirs. `handler(job)` crosses over; cancelling it on one side cancels the job on the other.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from comfyport.errors import ComfyportError
+from comfyport.settings import Settings
+from comfyport.worker import Worker
+
+_T = TypeVar("_T")
+
+
+class Host:
+    """A worker in a thread, from `start` to `stop`."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+        self.settings = settings
+        self.worker = Worker(settings, environ)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Starts the worker. Raises ComfyportError if it cannot even be started."""
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self.worker.__aenter__(), self._loop).result()
+        except BaseException:
+            self._end_thread()
+            raise
+
+    def stop(self) -> None:
+        """Ends the download, ComfyUI and the thread."""
+        asyncio.run_coroutine_threadsafe(self.worker.__aexit__(None, None, None), self._loop).result()
+        self._end_thread()
+
+    async def run(self, job: Any, observe: Callable[[dict[str, Any]], None] = lambda message: None) -> dict[str, Any]:
+        """The worker's answer to a job; `observe` is called in the worker's thread."""
+        return await self._cross(self.worker.run(job, observe))
+
+    async def wait_ready(self) -> None:
+        """Returns when jobs may be taken. Raises ComfyportError when that will not be."""
+        await self._cross(self.worker.wait_ready())
+
+    async def wait_failure(self) -> ComfyportError:
+        """Returns why the worker cannot go on, as soon as that is clear."""
+        return await self._cross(self.worker.wait_failure())
+
+    async def _cross(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def _end_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+_shared: Host | None = None
+_sharing = threading.Lock()
+
+
+def shared() -> Host:
+    """The one worker of this process, started from the environment when it is first asked for."""
+    global _shared
+    with _sharing:
+        if _shared is None:
+            host = Host(Settings.load())
+            host.start()
+            _shared = host
+        return _shared
+
+
+def stop_shared() -> None:
+    """Ends the worker of this process, if it was started."""
+    global _shared
+    with _sharing:
+        if _shared is not None:
+            _shared.stop()
+            _shared = None
+
+
+async def handler(job: dict[str, Any]) -> dict[str, Any]:
+    """A job in, its answer out: `{"input": {"workflow": …}}` -> `{"images": […]}` or `{"error": …}`.
+
+    Cancelling it takes the job out of ComfyUI.
+    """
+    host: Host = await asyncio.to_thread(shared) if _shared is None else _shared
+    return await host.run(job)

@@ -1,0 +1,301 @@
+"""Every environment variable that comfyport reads, declared once.
+
+`load(environ)` is called at the edges (`worker.py`, `serve/`, `cli/`); everything below receives plain values.
+`python -m comfyport.settings` prints the README's table; a test keeps the two the same.
+"""
+
+import dataclasses
+import os
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from comfyport.errors import InvalidSetting
+
+
+class Secret:
+    """A value that shows only to those who ask for it by name."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret('********')"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def reveal(self) -> str:
+        """The value itself: for a request's header, never for a log."""
+        return self._value
+
+
+def _boolean(text: str) -> bool:
+    known = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }
+    if text.lower() not in known:
+        raise ValueError("write true or false")
+    return known[text.lower()]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _arguments(text: str) -> tuple[str, ...]:
+    return tuple(shlex.split(text))
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError("write a port number between 1 and 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("write a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError("write a number of seconds") from None
+    if not 0 <= seconds < float("inf"):
+        raise ValueError("write a number of seconds that is not negative")
+    return seconds
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("write an address that starts with http:// or https://")
+    return text.rstrip("/")
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"write one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def _setting(name: str, default: Any, meaning: str, parse: Callable[[str], Any] = str, shown: str = "") -> Any:
+    """One variable: its name, default, meaning for the README, and parser; `shown` stands for a computed default."""
+    return dataclasses.field(
+        default=default, metadata={"name": name, "meaning": meaning, "parse": parse, "shown": shown}
+    )
+
+
+class _FromEnvironment:
+    """Reads the fields of a dataclass from the environment variables that they are declared with."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """The settings as `environ` has them; an empty variable counts as unset. Raises InvalidSetting."""
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cast("Any", cls)):
+            name, text = field.metadata["name"], environ.get(field.metadata["name"], "").strip()
+            if text:
+                try:
+                    values[field.name] = field.metadata["parse"](text)
+                except ValueError as error:
+                    shown = "********" if field.metadata["parse"] is Secret else text
+                    raise InvalidSetting(name, shown, str(error)) from None
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Settings(_FromEnvironment):
+    """What a worker, the downloader and the command line read."""
+
+    download_on_startup: bool = _setting(
+        "DOWNLOAD_MODELS_ON_STARTUP",
+        True,
+        "Fetch the models that the volume lacks when the container starts.",
+        _boolean,
+    )
+    model_groups: tuple[str, ...] = _setting(
+        "MODEL_GROUPS",
+        (),
+        "Groups of the lock to fetch, separated by commas. Unset: `default`, or all if no entry has groups.",
+        _words,
+    )
+    lock: Path = _setting("COMFYPORT_LOCK", Path("models.lock.json"), "The lock that says what to fetch.", Path)
+    volume: Path | None = _setting(
+        "COMFYPORT_VOLUME",
+        None,
+        "Where models are kept.",
+        Path,
+        shown="the first that exists of `/runpod-volume`, `/workspace`, `/cache`, else `/data`",
+    )
+    staging: Path | None = _setting(
+        "COMFYPORT_STAGING",
+        None,
+        "Where downloads under way are kept, if not on the volume.",
+        Path,
+        shown="`.comfyport/parts` on the volume",
+    )
+    run_directory: Path | None = _setting(
+        "COMFYPORT_RUN_DIR",
+        None,
+        "Where the notice board and ComfyUI's input, output and temporary files lie.",
+        Path,
+        shown="`/run/comfyport` if writable, else a folder below `$TMPDIR`",
+    )
+    device: Literal["gpu", "cpu"] = _setting(
+        "COMFYPORT_DEVICE",
+        "gpu",
+        "`gpu` or `cpu`. With `gpu`, a start without one fails at once.",
+        _choice("gpu", "cpu"),
+    )
+    startup_wait: Literal["needed", "all"] = _setting(
+        "STARTUP_WAIT",
+        "needed",
+        "`needed`: a job waits for its own models only. `all`: no job is taken before every model is there.",
+        _choice("needed", "all"),
+    )
+    startup_wait_seconds: float = _setting(
+        "STARTUP_WAIT_SECONDS",
+        300.0,
+        "With `needed`: take no job while more seconds of download than this remain.",
+        _seconds,
+    )
+    comfyui_directory: Path = _setting("COMFYUI_DIR", Path("/opt/ComfyUI"), "The folder of ComfyUI's `main.py`.", Path)
+    comfyui_python: Path | None = _setting(
+        "COMFYUI_PYTHON",
+        None,
+        "The Python that runs ComfyUI.",
+        Path,
+        shown="`.venv` or `venv` in `COMFYUI_DIR`, else the worker's own",
+    )
+    comfyui_arguments: tuple[str, ...] = _setting(
+        "COMFYUI_ARGS", (), "More arguments for ComfyUI, for example `--lowvram`.", _arguments
+    )
+    comfyui_port: int = _setting("COMFYUI_PORT", 8188, "The port of ComfyUI, on 127.0.0.1 only.", _port)
+    comfyui_url: str | None = _setting(
+        "COMFYUI_URL", None, "A ComfyUI that runs already: it is used and watched, none is launched.", _url
+    )
+    comfy_org_api_key: Secret = _setting(
+        "COMFY_ORG_API_KEY",
+        Secret(""),
+        "Key for ComfyUI's API nodes; a job's `comfy_org_api_key` wins.",
+        Secret,
+    )
+    job_timeout: float = _setting(
+        "JOB_TIMEOUT", 1800.0, "Seconds that a job may take; a job's `timeout` wins.", _seconds
+    )
+    host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
+    port: int = _setting("PORT", 8000, "The port that the HTTP door listens on.", _port)
+    api_key: Secret = _setting(
+        "COMFYPORT_API_KEY",
+        Secret(""),
+        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open.",
+        Secret,
+    )
+    queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
+    result_seconds: float = _setting("RESULT_SECONDS", 1800.0, "Seconds that the HTTP door keeps a result.", _seconds)
+    hf_token: Secret = _setting(
+        "HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret
+    )
+    hf_endpoint: str = _setting(
+        "HF_ENDPOINT", "https://huggingface.co", "The Hugging Face Hub or a mirror of it.", _url
+    )
+    runpod_job_url: str = _setting(
+        "RUNPOD_WEBHOOK_GET_JOB",
+        "",
+        "Set by RunPod: where a serverless worker takes its jobs. Chooses the RunPod door.",
+    )
+    log_level: str = _setting(
+        "LOG_LEVEL",
+        "info",
+        "`debug`, `info`, `warning` or `error`.",
+        _choice("debug", "info", "warning", "error"),
+    )
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder for the notice board and run-time files: what was set, or the first that can be written."""
+        if self.run_directory:
+            return self.run_directory
+        if os.access("/run", os.W_OK):
+            return Path("/run/comfyport")
+        return Path(tempfile.gettempdir()) / f"comfyport-{os.getuid()}"
+
+    @property
+    def volume_folder(self) -> Path:
+        """The volume: what was set, or the first mount point of the known platforms that exists."""
+        if self.volume:
+            return self.volume
+        places = (Path("/runpod-volume"), Path("/workspace"), Path("/cache"))
+        return next((place for place in places if place.is_dir()), Path("/data"))
+
+
+@dataclass(frozen=True)
+class ModalSettings(_FromEnvironment):
+    """What `modal_entry.py` reads when it is deployed."""
+
+    app: str = _setting("COMFYPORT_MODAL_APP", "comfyport", "Name of the Modal app.")
+    gpu: tuple[str, ...] = _setting(
+        "COMFYPORT_MODAL_GPU", ("L40S",), "GPU types in order of preference, separated by commas.", _words
+    )
+    volume: str = _setting(
+        "COMFYPORT_MODAL_VOLUME", "comfyport-models", "Name of the Modal Volume, made if it does not exist."
+    )
+    secret: str = _setting(
+        "COMFYPORT_MODAL_SECRET",
+        "",
+        "Name of a Modal Secret with HF_TOKEN and the like. Unset: no Secret is attached.",
+    )
+    timeout: int = _setting(
+        "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", _count
+    )
+    scaledown_window: int = _setting(
+        "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept.", _count
+    )
+
+
+def table() -> str:
+    """The README's table of variables, as Markdown."""
+    rows = ["| variable | default | what it does |", "|---|---|---|"]
+    for settings in (Settings, ModalSettings):
+        for field in dataclasses.fields(settings):
+            rows.append(f"| `{field.metadata['name']}` | {_shown(field)} | {field.metadata['meaning']} |")
+    return "\n".join(rows)
+
+
+def _shown(field: "dataclasses.Field[Any]") -> str:
+    if field.metadata["shown"]:
+        return str(field.metadata["shown"])
+    default = field.default
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    return (
+        ""
+        if isinstance(default, Secret) or default in (None, "")
+        else f"`{default:g}`"
+        if isinstance(default, float)
+        else f"`{default}`"
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(table() + "\n")
