@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,14 +14,24 @@ class LoopbackServer:
     """A web application that serves from the moment `with` is entered until it is left.
 
     Subclasses build `app`. `port=0` picks a free port; `url` has no slash at its end.
+    With `handler_cancellation`, a handler is cancelled when its client hangs up.
     """
 
-    def __init__(self, app: web.Application, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        handler_cancellation: bool = False,
+    ) -> None:
         self.app = app
         self.host = host
         self.port = port
         self._loop = asyncio.new_event_loop()
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.2, handler_cancellation=handler_cancellation
+        )
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
 
     @property
@@ -48,11 +59,19 @@ class LoopbackServer:
         self.port = self._runner.addresses[0][1]
 
 
-def serve_until_interrupted(server: LoopbackServer, greeting: str) -> None:
-    """Runs `server` as a program: prints `greeting` with its address once it listens; Ctrl-C or SIGTERM ends it."""
+def serve_until_interrupted(server: LoopbackServer, greeting: str, *, url_file: Path | None = None) -> None:
+    """Runs `server` as a program until Ctrl-C or SIGTERM.
+
+    Once it listens, it prints `greeting` with its address. `url_file` receives the address too, atomically,
+    for scripts that wait for it.
+    """
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     with server:
+        if url_file is not None:
+            unfinished = url_file.with_name(f"{url_file.name}.tmp")
+            unfinished.write_text(server.url)
+            unfinished.replace(url_file)
         print(f"{greeting} {server.url}", flush=True)
         stopped.wait()

@@ -258,8 +258,8 @@ class ModalSettings(_FromEnvironment):
     )
     secret: str = _setting(
         "COMFYPORT_MODAL_SECRET",
-        "",
-        "Name of a Modal Secret with HF_TOKEN and the like. Unset: no Secret is attached.",
+        "comfyport",
+        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY and may hold HF_TOKEN and any other variable.",
     )
     timeout: int = _setting(
         "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", _count
@@ -267,6 +267,11 @@ class ModalSettings(_FromEnvironment):
     scaledown_window: int = _setting(
         "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept.", _count
     )
+
+    def as_environ(self) -> dict[str, str]:
+        """The variables that `load` would read these settings from."""
+        values = {field.metadata["name"]: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
 
 
 def table() -> str:

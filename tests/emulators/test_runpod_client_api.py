@@ -118,6 +118,16 @@ def test_a_cancel_that_comes_after_the_result_changes_nothing(platform, worker, 
     assert answer["status"] == "COMPLETED"
 
 
+def test_the_result_of_runsync_has_a_time_of_its_own():
+    with RunPodEmulator(runsync_results_seconds=0.05) as platform, side(platform) as both:
+        job_id = both.post("runsync?wait=1000", {"input": {"n": 1}}).json()["id"]
+        both.done(both.take(), {"output": 1})
+
+        platform.wait_until(lambda: platform.jobs[job_id].gone, timeout=5)
+
+        assert both.get(f"status/{job_id}").status_code == 404
+
+
 def test_a_result_is_forgotten_after_its_time():
     with RunPodEmulator(run_results_seconds=0.05) as platform, side(platform) as both:
         job_id = platform.submit({"n": 1})
@@ -251,6 +261,30 @@ def test_a_finished_job_is_posted_to_its_webhook_at_most_three_times(codes, expe
 
         assert [post.status for post in platform.webhook_posts] == expected
         assert receiver.received[0] == platform.status(job_id)
+
+
+def test_a_late_report_does_not_call_the_webhook_again_but_a_retry_does():
+    with Receiver(200, 200) as receiver, RunPodEmulator() as platform, side(platform) as both:
+        job_id = platform.submit({"n": 1}, webhook=f"{receiver.url}/hook")
+        both.done(both.take(), {"error": "broken"})
+        both.done(job_id, {"status": "IN_PROGRESS", "output": "half"})
+        platform.wait_until(lambda: receiver.received, timeout=5)
+        both.post(f"retry/{job_id}")
+        both.done(both.take(), {"output": 1})
+
+        platform.wait_until(lambda: len(receiver.received) == 2, timeout=5)
+
+        assert [body["status"] for body in receiver.received] == ["FAILED", "COMPLETED"]
+
+
+def test_a_timed_out_job_is_posted_to_its_webhook():
+    with Receiver(200) as receiver, RunPodEmulator() as platform, side(platform) as worker:
+        platform.submit({"n": 1}, webhook=f"{receiver.url}/hook", policy={"executionTimeout": 50})
+        worker.take()
+
+        platform.wait_until(lambda: platform.webhook_posts, timeout=5)
+
+        assert receiver.received[0]["status"] == "TIMED_OUT"
 
 
 def test_a_wait_that_is_in_vain_says_how_far_the_job_is(platform):

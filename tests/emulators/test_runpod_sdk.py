@@ -150,7 +150,7 @@ def test_cancelling_a_running_job_reaches_the_handler(platform):
 
 
 def test_a_job_over_its_execution_time_is_stopped_in_the_handler(platform):
-    job_id = platform.submit({"hang": True}, policy={"executionTimeout": 1500})
+    job_id = platform.submit({"hang": True}, policy={"executionTimeout": 800})
 
     status = platform.wait(job_id)
 

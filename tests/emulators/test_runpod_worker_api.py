@@ -78,16 +78,44 @@ def test_a_waiting_job_take_gets_the_job_the_moment_it_is_submitted():
         assert waiting.result(timeout=5) == job_id
 
 
+def hang_up_on(platform: RunPodEmulator, path: str) -> None:
+    """Asks for something and is gone before the answer; returns when the emulator has noticed."""
+    with socket.create_connection((platform.host, platform.port)) as lost:
+        lost.sendall(f"GET /v2/local/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        platform.wait_until(lambda: any(request.path.endswith(path) for request in platform.requests))
+    with side(platform) as client:
+        assert client.get("health").json()["workers"]["idle"] == 0
+
+
 def test_a_worker_that_hung_up_gets_no_job():
     with RunPodEmulator(poll_seconds=15) as platform, side(platform) as client:
-        with socket.create_connection((platform.host, platform.port)) as lost:
-            lost.sendall(b"GET /v2/local/job-take/lost HTTP/1.1\r\nHost: x\r\n\r\n")
-            platform.wait_until(lambda: platform.requests)
-        assert client.get("health").json()["workers"]["idle"] == 0
+        hang_up_on(platform, "job-take/lost")
 
         job_id = platform.submit({"n": 1})
 
         assert client.take() == job_id
+
+
+def test_a_stop_is_kept_for_a_worker_that_hung_up():
+    with RunPodEmulator(poll_seconds=15) as platform:
+        hang_up_on(platform, "job-stop/w")
+        with side(platform) as worker:
+            job_id = platform.submit({"n": 1})
+            worker.take()
+
+            platform.cancel(job_id)
+
+            assert worker.get("job-stop/w").json() == {"jobsToStop": [job_id]}
+
+
+def test_a_result_from_a_worker_that_does_not_have_the_job_is_ignored(platform, worker):
+    job_id = platform.submit({"n": 1})
+    worker.take()
+
+    worker.post(f"job-done/other/{job_id}?gpu=CPU&isStream=false", {"output": 1})
+
+    assert platform.status(job_id)["status"] == "IN_PROGRESS"
+    assert platform.jobs[job_id].late == [{"output": 1}]
 
 
 def test_leaving_the_emulator_does_not_wait_for_open_polls():

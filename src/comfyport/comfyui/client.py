@@ -49,7 +49,8 @@ class Client:
 
     async def upload(self, name: str, content: bytes) -> StoredFile:
         """Puts a file into ComfyUI's input folder, over one of the same name. Raises ComfyUIRefused."""
-        form = aiohttp.FormData()
+        # Quoted, `in put.png` would arrive as `in%20put.png`.
+        form = aiohttp.FormData(quote_fields=False)
         form.add_field("image", content, filename=name, content_type="application/octet-stream")
         form.add_field("overwrite", "true")
         async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:

@@ -32,7 +32,7 @@ CONNECT_SECONDS = 10
 # No byte for so long means that the connection is dead, whatever TCP thinks.
 STALL_SECONDS = 30
 ATTEMPTS = 6
-BACKOFF = wait_exponential_jitter(initial=0.5, max=30)
+BACKOFF = wait_exponential_jitter(multiplier=0.5, max=30)
 # A server that asks for more patience than this is tried again after it all the same.
 LONGEST_RETRY_AFTER = 120
 RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}

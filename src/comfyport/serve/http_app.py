@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -23,7 +24,16 @@ STATUS_CODES: dict[type[ComfyportError], int] = {
     QueueFull: 429,
 }
 
-State = Callable[[], Awaitable[dict[str, Any]]]
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """Whether jobs can be worked on now, and the status board by section."""
+
+    ready: bool
+    board: dict[str, Any]
+
+
+Status = Callable[[], Awaitable[WorkerStatus]]
 
 
 class JobRequest(BaseModel):
@@ -34,14 +44,14 @@ class JobRequest(BaseModel):
     input: Any = Field(description="The job: `workflow` in API format, `images`, `timeout`.")
 
 
-def build(queue: Queue, *, state: State, api_key: Secret) -> FastAPI:
-    """The application. `state` gives the status board; an empty `api_key` leaves all routes open."""
+def build(queue: Queue, *, status: Status, api_key: Secret) -> FastAPI:
+    """The application. `status` tells of the worker behind `queue`; an empty `api_key` leaves all routes open."""
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.")
     guarded = [Depends(_key_guard(api_key))]
     router = _jobs(queue)
     app.include_router(router, dependencies=guarded)
     app.include_router(router, prefix="/v2/{endpoint_id}", dependencies=guarded, include_in_schema=False)
-    health = _health(queue, state)
+    health = _health(queue, status)
     app.include_router(health)
     app.include_router(health, prefix="/v2/{endpoint_id}", include_in_schema=False)
     app.add_exception_handler(ComfyportError, _answer_error)
@@ -79,27 +89,22 @@ def _jobs(queue: Queue) -> APIRouter:
     return router
 
 
-def _health(queue: Queue, state: State) -> APIRouter:
+def _health(queue: Queue, status: Status) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health")
     async def health() -> dict[str, Any]:
         """Jobs by state, and the status board: models and ComfyUI."""
-        board = await state()
-        ready = _is_ready(board)
-        workers = {"ready": int(ready), "initializing": int(not ready)}
-        return {"jobs": await queue.counts(), "workers": workers, "status": board}
+        worker = await status()
+        workers = {"ready": int(worker.ready), "initializing": int(not worker.ready)}
+        return {"jobs": await queue.counts(), "workers": workers, "status": worker.board}
 
     @router.get("/ping", responses={204: {"description": "Starting."}})
     async def ping() -> Response:
         """200 when ComfyUI is ready, 204 while it starts (RunPod's rule for load-balancing endpoints)."""
-        return Response(status_code=200 if _is_ready(await state()) else 204)
+        return Response(status_code=200 if (await status()).ready else 204)
 
     return router
-
-
-def _is_ready(board: dict[str, Any]) -> bool:
-    return bool((board.get("comfyui") or {}).get("state") == "ready")
 
 
 def _key_guard(api_key: Secret) -> Callable[[Request], Awaitable[None]]:

@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import uvicorn
 
@@ -46,7 +45,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(host: Host, settings: Settings, listening: socket.socket) -> ComfyportError | None:
     queue = LocalQueue(handler, size=settings.queue_size, keep_seconds=settings.result_seconds)
-    app = http_app.build(queue, state=lambda: _board(host), api_key=settings.api_key)
+    app = http_app.build(queue, status=lambda: _status(host), api_key=settings.api_key)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -73,8 +72,8 @@ async def _work(queue: LocalQueue, host: Host, settings: Settings) -> None:
     await queue.work()
 
 
-async def _board(host: Host) -> dict[str, Any]:
-    return host.worker.board.read_all()
+async def _status(host: Host) -> http_app.WorkerStatus:
+    return http_app.WorkerStatus(host.worker.comfyui.health.state == "ready", host.worker.board.read_all())
 
 
 async def _stop_signal() -> None:

@@ -1,0 +1,243 @@
+"""Containers: the real container runtime of the installed modal package, as a process of the local Python.
+
+What a container finds: the uploaded files at their paths, `/root` as its working directory and home, its
+Volumes at their mount paths, the variables of its image, its Secrets and the platform's own. Where the system
+allows no mount namespace, files below `/root` are found through the working directory, those at other paths
+are missing, and Volumes are found through `MODAL_EMULATOR_VOLUME_<NAME>` (the name in upper case, other
+characters as `_`), which is set in any case.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modal_proto import api_pb2
+
+from emulators.modal.mounts import MountedFile
+from emulators.modal.rpc import Listener, Switchboard
+from emulators.modal.volumes import Volume
+
+RUNTIME = (sys.executable, "-m", "modal._container_entrypoint")
+LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("container_root.py")))
+_NOT_A_NAME = re.compile(r"[^A-Z0-9]+")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one container is made of; `volumes` are found by the paths where they are mounted."""
+
+    arguments: Any
+    files: list[MountedFile]
+    volumes: dict[str, Volume]
+    variables: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a container tells the rest: lines it prints (descriptor, text), and that it is gone."""
+
+    printed: Callable[["Container", int, str], None]
+    gone: Callable[["Container"], None]
+
+
+@dataclass(eq=False)
+class Container:
+    """One container. `failure` is what its runtime reported about a start that failed.
+
+    stopping: it takes no more inputs; ordered: its end was asked for, so its exit code says nothing;
+    greeted: its runtime is up; ready: it has asked for inputs.
+    """
+
+    task_id: str
+    function_id: str
+    home: Path
+    layout: Layout
+    hooks: Hooks
+    door: Callable[["Container"], Switchboard]
+    isolated: bool
+    grace: float
+    stopping: bool = False
+    ordered: bool = False
+    greeted: bool = False
+    ready: bool = False
+    failure: Any = None
+    exit_code: int | None = None
+    cancelled: asyncio.Queue[list[str]] = field(default_factory=asyncio.Queue)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _process: asyncio.subprocess.Process | None = None
+    _life: asyncio.Task[None] | None = None
+    _killer: asyncio.TimerHandle | None = None
+
+    @property
+    def restore_state(self) -> Path:
+        """The file whose appearance tells a snapshotted runtime that it was restored."""
+        return self.home / "restore-state.json"
+
+    def start(self) -> None:
+        """Begins to start; returns at once."""
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    def cancel_inputs(self, input_ids: list[str]) -> None:
+        """Tells the container, through its next heartbeat, to give these inputs up."""
+        self.cancelled.put_nowait(input_ids)
+
+    def terminate(self, reason: str) -> None:
+        """Interrupts the container, as the platform does; kills it when it has not ended in time."""
+        self.stopping = self.ordered = True
+        if self._process is None or self._process.returncode is not None:
+            return
+        self.hooks.printed(self, 2, f"Container {self.task_id} is stopped: {reason}.\n")
+        # Only the runtime itself is told, so that its exit hooks can still use the processes they started.
+        self._process.send_signal(signal.SIGINT)
+        loop = asyncio.get_running_loop()
+        self._killer = self._killer or loop.call_later(self.grace, self.kill)
+
+    async def _live(self) -> None:
+        socket = self.home / "control.sock"
+        listener = Listener(self.door(self))
+        self.home.mkdir(parents=True)
+        await listener.start(path=str(socket))
+        try:
+            await self._run(f"unix://{socket}")
+        except OSError as error:
+            self.failure = api_pb2.GenericResult(
+                status=api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE,
+                exception=f"The emulator could not start a container: {error}",
+            )
+        finally:
+            await listener.close()
+            self.stopping = True
+            self.hooks.gone(self)
+            shutil.rmtree(self.home, ignore_errors=True)
+            self.ended.set()
+
+    async def _run(self, server_url: str) -> None:
+        root = self._lay_out()
+        arguments = self.home / "arguments.pb"
+        arguments.write_bytes(self.layout.arguments.SerializeToString())
+        command = (*LAUNCHER, str(self._plan(root)), *RUNTIME) if self.isolated else RUNTIME
+        process = self._process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=root,
+            env=self._environment(root, server_url, arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        if self.ordered:
+            self._kill_group()
+        seconds = self.layout.arguments.function_def.startup_timeout_secs
+        loop = asyncio.get_running_loop()
+        startup = loop.call_later(seconds, self._start_too_slow, seconds) if seconds else None
+        readers = [
+            loop.create_task(self._read(stream, number))
+            for number, stream in ((1, process.stdout), (2, process.stderr))
+            if stream is not None
+        ]
+        self.exit_code = await process.wait()
+        for timer in (startup, self._killer):
+            if timer is not None:
+                timer.cancel()
+        # What the container started ends with it; only then do its pipes close.
+        self._kill_group()
+        await asyncio.gather(*readers)
+
+    async def _read(self, stream: asyncio.StreamReader, descriptor: int) -> None:
+        pending = ""
+        while chunk := await stream.read(1 << 16):
+            *lines, pending = (pending + chunk.decode(errors="replace")).split("\n")
+            for line in lines:
+                self.hooks.printed(self, descriptor, f"{line}\n")
+        if pending:
+            self.hooks.printed(self, descriptor, f"{pending}\n")
+
+    def _start_too_slow(self, seconds: int) -> None:
+        if not self.ready:
+            self.failure = api_pb2.GenericResult(
+                status=api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT,
+                exception=f"The container was not ready after its startup timeout of {seconds}s",
+            )
+            self.terminate(f"not ready after {seconds} s")
+
+    def kill(self) -> None:
+        """Ends the container's processes at once."""
+        self.stopping = self.ordered = True
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def _lay_out(self) -> Path:
+        """Copies the uploaded files into a folder of the container's own; returns what plays `/root`."""
+        root = self.home / "files" / "root"
+        root.mkdir(parents=True)
+        for file in self.layout.files:
+            target = self._copy_of(file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file.source, target)
+        return root
+
+    def _copy_of(self, file: MountedFile) -> Path:
+        return self.home / "files" / file.path.lstrip("/")
+
+    def _plan(self, root: Path) -> Path:
+        """Writes what `container_root.py` needs to know."""
+        new_root = self.home / "machine"
+        new_root.mkdir()
+        bind = {str(path): str(path) for path in _interpreter_below_root()}
+        bind.update({f"/root/{entry.name}": str(entry) for entry in root.iterdir()})
+        outside = (file for file in self.layout.files if not Path(file.path).is_relative_to("/root"))
+        bind.update({file.path: str(self._copy_of(file)) for file in outside})
+        bind.update({path: str(volume.path) for path, volume in self.layout.volumes.items()})
+        plan = self.home / "plan.json"
+        plan.write_text(json.dumps({"root": str(new_root), "cwd": "/root", "hide": ["/root"], "bind": bind}))
+        return plan
+
+    def _environment(self, root: Path, server_url: str, arguments: Path) -> dict[str, str]:
+        home = "/root" if self.isolated else str(root)
+        values = dict(self.layout.variables)
+        for path, volume in self.layout.volumes.items():
+            variable = f"MODAL_EMULATOR_VOLUME_{_NOT_A_NAME.sub('_', volume.name.upper())}"
+            values[variable] = path if self.isolated else str(volume.path)
+        # The image is not built, so the programs are this machine's, the running Python's first.
+        values["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), values.get("PATH", os.defpath)])
+        values["PYTHONPATH"] = os.pathsep.join(filter(None, [home, values.get("PYTHONPATH", "")]))
+        values |= {
+            "HOME": home,
+            "MODAL_SERVER_URL": server_url,
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
+            "MODAL_CONFIG_PATH": str(self.home / "modal.toml"),
+            "MODAL_TASK_ID": self.task_id,
+            "MODAL_IS_REMOTE": "1",
+        }
+        if self.layout.arguments.checkpoint_id:
+            values |= {
+                "MODAL_ENABLE_SNAP_RESTORE": "1",
+                "MODAL_RESTORE_STATE_PATH": str(self.restore_state),
+            }
+        return values
+
+
+def machine_environment() -> dict[str, str]:
+    """What a container takes over from this machine: where programs are and how text is written."""
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")
+    return {"PYTHONUNBUFFERED": "1", **{name: os.environ[name] for name in kept if name in os.environ}}
+
+
+def _interpreter_below_root() -> Iterator[Path]:
+    """The folders of the running Python that would vanish with the machine's `/root`."""
+    places = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]}
+    return (place for place in places if place.is_relative_to("/root"))

@@ -1,0 +1,89 @@
+"""comfyport on Modal.
+
+    modal secret create comfyport COMFYPORT_API_KEY=... HF_TOKEN=...
+    modal deploy modal_entry.py                    # the API, and ComfyUI on a GPU behind it
+    modal run modal_entry.py::download_models      # fill the Volume without a GPU
+    modal run modal_entry.py::verify_models --full
+
+Everything here is set by the COMFYPORT_MODAL_* variables of the README's table, when it is deployed. This file runs
+again in every container and must come out the same there, so the image carries their values.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import modal
+
+ROOT = Path(__file__).parent
+VOLUME_PATH = "/cache"
+if modal.is_local():
+    # Whoever deploys needs modal and nothing else; in the image, comfyport is installed.
+    sys.path.insert(0, str(ROOT / "src"))
+
+from comfyport.settings import ModalSettings  # noqa: E402
+
+settings = ModalSettings.load()
+app = modal.App(settings.app)
+image = modal.Image.from_dockerfile(ROOT / "Dockerfile", context_dir=ROOT).env(
+    {**settings.as_environ(), "COMFYPORT_VOLUME": VOLUME_PATH}
+)
+volume = modal.Volume.from_name(settings.volume, create_if_missing=True)
+secret = modal.Secret.from_name(settings.secret, required_keys=["COMFYPORT_API_KEY"])
+common: dict[str, Any] = {"image": image, "secrets": [secret], "timeout": settings.timeout}
+
+
+@app.cls(gpu=list(settings.gpu), volumes={VOLUME_PATH: volume}, scaledown_window=settings.scaledown_window, **common)
+class ComfyUI:
+    """One GPU, one ComfyUI, one job at a time; Modal starts as many as there is work for, and none when idle."""
+
+    @modal.enter()
+    def start(self) -> None:
+        """Fetches missing models and starts ComfyUI."""
+        from comfyport.serve import modal_service
+
+        modal_service.start()
+        volume.commit()
+
+    @modal.method()
+    async def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a job."""
+        from comfyport.serve.host import handler
+
+        return await handler(job)
+
+    @modal.exit()
+    def stop(self) -> None:
+        """Ends ComfyUI."""
+        from comfyport.serve import host
+
+        host.stop_shared()
+
+
+@app.function(**common)
+@modal.concurrent(max_inputs=100)
+@modal.asgi_app()
+def api() -> Any:
+    """The HTTP face, in a small CPU container: a GPU is paid for only while it works."""
+    from comfyport.serve import modal_service
+
+    return modal_service.api(ComfyUI().run)
+
+
+@app.function(volumes={VOLUME_PATH: volume}, **common)
+def download_models(groups: str = "") -> None:
+    """Fetches what the lock asks for and the Volume lacks; `groups` as in MODEL_GROUPS."""
+    from comfyport.serve import modal_service
+
+    try:
+        modal_service.models("sync", groups=groups)
+    finally:
+        volume.commit()
+
+
+@app.function(volumes={VOLUME_PATH: volume}, **common)
+def verify_models(full: bool = False) -> None:
+    """Checks that the Volume holds what the lock asks for; `--full` reads every byte."""
+    from comfyport.serve import modal_service
+
+    modal_service.models("verify", *(["--full"] if full else []))

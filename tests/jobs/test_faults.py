@@ -1,0 +1,198 @@
+"""What a job's answer is when ComfyUI misbehaves; the emulator plays every part."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyport.serve.host import Host
+from emulators.comfyui import ComfyUIEmulator
+from tests import workflows
+from tests.conftest import run, running_host
+
+TINY_CHECKPOINT = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
+
+
+@contextmanager
+def worker(tmp_path: Path, arguments: str = "", **environ: str) -> Iterator[Host]:
+    checkpoints = tmp_path / "volume" / "models" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "a.safetensors").write_bytes(TINY_CHECKPOINT)
+    with running_host(tmp_path, COMFYUI_ARGS=arguments, **environ) as host:
+        yield host
+
+
+def slow(steps: int = 200) -> dict[str, Any]:
+    return {"workflow": workflows.sampled("a.safetensors", steps=steps)}
+
+
+def quick(colour: int = 1) -> dict[str, Any]:
+    return {"workflow": workflows.scaled(colour)}
+
+
+@pytest.mark.parametrize("fault", ["drop_websocket=1", "drop_every_websocket=2", "lose_success"])
+def test_a_lost_message_loses_no_job(tmp_path: Path, fault: str):
+    with worker(tmp_path, f"--fault {fault}") as host:
+        answer = run(host, quick())
+
+    assert "images" in answer
+
+
+def test_a_job_is_stopped_at_its_deadline_and_the_next_one_runs(tmp_path: Path):
+    with worker(tmp_path, "--step-seconds 0.1") as host:
+        started = time.monotonic()
+        stopped = run(host, slow() | {"timeout": 0.5})
+        following = run(host, quick())
+        seconds = time.monotonic() - started
+
+    assert stopped["error_code"] == "job_timed_out"
+    assert "images" in following
+    assert seconds < 5
+
+
+def test_cancelling_takes_the_job_out_of_comfyui(tmp_path: Path):
+    async def cancel_and_go_on(host: Host) -> dict[str, Any]:
+        started = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def observe(message: dict[str, Any]) -> None:
+            if message["type"] == "progress":
+                loop.call_soon_threadsafe(started.set)
+
+        running = asyncio.create_task(host.run({"input": slow()}, observe))
+        await started.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        async with asyncio.timeout(5):
+            return await host.run({"input": quick()})
+
+    with worker(tmp_path, "--step-seconds 0.1") as host:
+        answer = asyncio.run(cancel_and_go_on(host))
+
+    assert "images" in answer
+
+
+def test_comfyui_killed_under_a_job_fails_that_job_at_once_and_is_back_for_the_next(tmp_path: Path):
+    async def kill_and_go_on(host: Host) -> tuple[dict[str, Any], float, dict[str, Any]]:
+        started = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(
+            host.run({"input": slow()}, lambda message: loop.call_soon_threadsafe(started.set))
+        )
+        await started.wait()
+        killed_at = time.monotonic()
+        os.kill(host.worker.comfyui.health.pid or 0, signal.SIGKILL)
+        failed = await running
+        return failed, time.monotonic() - killed_at, await host.run({"input": quick()})
+
+    with worker(tmp_path, "--step-seconds 0.1") as host:
+        failed, seconds, following = asyncio.run(kill_and_go_on(host))
+
+    assert failed["error_code"] == "comfyui_died"
+    assert "SIGKILL" in failed["error"]
+    assert any("got prompt" in line for line in failed["details"]["log"])
+    assert seconds < 3
+    assert "images" in following
+
+
+@pytest.mark.parametrize("fault", ["crash_before", "crash_during", "crash_after"])
+def test_comfyui_that_dies_of_a_job_fails_it_with_its_last_lines(tmp_path: Path, fault: str):
+    with worker(tmp_path, f"--fault {fault}") as host:
+        answer = run(host, quick())
+
+    assert answer["error_code"] == "comfyui_died"
+
+
+def test_a_hung_comfyui_is_left_at_the_deadline(tmp_path: Path):
+    with worker(tmp_path, "--fault hang") as host:
+        answer = run(host, quick() | {"timeout": 1})
+
+    assert answer["error_code"] == "job_timed_out"
+
+
+def test_running_out_of_memory_is_told_as_comfyui_tells_it(tmp_path: Path):
+    with worker(tmp_path, "--fault oom=1") as host:
+        failed, following = run(host, slow(1)), run(host, quick())
+
+    assert failed["error_code"] == "execution_failed"
+    assert "OutOfMemory" in failed["details"]["exception_type"]
+    assert "images" in following
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("view_500", "output_failed"), ("output_vanishes", "output_failed"), ("prompt_400_odd_body", "workflow_rejected")],
+)
+def test_an_odd_answer_of_comfyui_is_a_failed_job(tmp_path: Path, fault: str, code: str):
+    with worker(tmp_path, f"--fault {fault}") as host:
+        answer = run(host, quick())
+
+    assert answer["error_code"] == code
+
+
+def test_an_upload_that_fails_is_told(tmp_path: Path):
+    with worker(tmp_path, "--fault upload_500") as host:
+        answer = run(host, quick() | {"images": [{"name": "a.png", "image": "aGk="}]})
+
+    assert answer["error_code"] == "input_failed"
+
+
+def test_a_comfyui_that_runs_already_is_used(tmp_path: Path):
+    with ComfyUIEmulator(tmp_path / "elsewhere") as comfyui, running_host(tmp_path, COMFYUI_URL=comfyui.url) as host:
+        answer = run(host, quick())
+
+    assert "images" in answer
+
+
+def test_a_comfyui_elsewhere_that_is_gone_is_a_clear_error(tmp_path: Path):
+    with ComfyUIEmulator(tmp_path / "elsewhere") as comfyui:
+        pass
+    environ = {"COMFYUI_URL": comfyui.url, "JOB_TIMEOUT": "1"}
+
+    with pytest.raises(TimeoutError), running_host(tmp_path, ready_within=1.0, **environ):
+        pass
+
+
+def test_a_job_waits_for_its_own_model_and_for_no_other(tmp_path: Path):
+    with worker(tmp_path) as host:
+        board = host.worker.board
+        waiting = {"path": "checkpoints/b", "directory": "checkpoints", "name": "b", "state": "downloading"}
+        ready = {"path": "checkpoints/a.safetensors", "directory": "checkpoints", "name": "a.safetensors"}
+        board.write("models", {"state": "running", "error": None, "files": [waiting, ready | {"state": "ready"}]})
+
+        answer = run(host, slow(1))
+
+    assert "images" in answer
+
+
+def test_a_job_whose_model_could_not_be_downloaded_fails_with_the_reason(tmp_path: Path):
+    with worker(tmp_path) as host:
+        failed = {
+            "path": "checkpoints/a.safetensors",
+            "directory": "checkpoints",
+            "name": "a.safetensors",
+            "state": "failed",
+            "error": {"code": "source_failed", "message": "it is gated"},
+        }
+        host.worker.board.write("models", {"state": "failed", "error": None, "files": [failed]})
+
+        answer = run(host, slow(1))
+
+    assert answer["error_code"] == "model_not_ready"
+    assert "it is gated" in answer["error"]
+
+
+def test_nothing_secret_stands_on_the_board(tmp_path: Path):
+    with worker(tmp_path, HF_TOKEN="hf_secret", COMFYPORT_API_KEY="key_secret") as host:
+        run(host, quick())
+        shown = json.dumps(host.worker.board.read_all())
+
+    assert "secret" not in shown

@@ -1,0 +1,181 @@
+"""A whole download onto a volume: what stands there afterwards, and what is told."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyport.errors import DiskFull, VolumeUnusable
+from comfyport.models.access import Access
+from comfyport.models.events import Event, FileFailed, FileReady
+from comfyport.models.lock import Entry
+from comfyport.models.sync import Sync, SyncResult, verify
+from comfyport.models.volume import Volume
+from emulators.hub import HubEmulator
+from emulators.hub.faults import Fault
+from emulators.hub.shelves import Repo
+from tests.conftest import entry
+
+A, B = b"model a" * 1000, b"model b" * 2000
+
+
+@pytest.fixture
+def hub() -> Iterator[HubEmulator]:
+    with HubEmulator({"owner/name": Repo({"a.safetensors": A, "b.safetensors": B})}) as emulator:
+        yield emulator
+
+
+def pinned(name: str, content: bytes, **fields: Any) -> Entry:
+    source = {"type": "huggingface", "repo": "owner/name", "revision": "main", "file": name}
+    return entry(
+        name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest(), **({"sources": [source]} | fields)
+    )
+
+
+def sync(hub: HubEmulator, volume: Volume, *entries: Entry, events: list[Event] | None = None) -> SyncResult:
+    told = events if events is not None else []
+    return Sync(entries, volume, Access(hf_endpoint=hub.url), observe=told.append).run()
+
+
+def files_of(volume: Volume) -> set[str]:
+    return {path.relative_to(volume.models).as_posix() for path in volume.models.rglob("*") if path.is_file()}
+
+
+def test_brings_what_is_missing(hub: HubEmulator, volume: Volume):
+    result = sync(hub, volume, pinned("a.safetensors", A), pinned("b.safetensors", B))
+
+    assert result.ok
+    assert [model.state for model in result.models] == ["downloaded", "downloaded"]
+    assert volume.file("checkpoints/a.safetensors").read_bytes() == A
+    assert volume.file("checkpoints/b.safetensors").read_bytes() == B
+    assert list(volume.parts.iterdir()) == []
+
+
+def test_a_second_run_asks_nobody(hub: HubEmulator, volume: Volume):
+    sync(hub, volume, pinned("a.safetensors", A))
+    asked = len(hub.requests)
+
+    result = sync(hub, volume, pinned("a.safetensors", A))
+
+    assert [model.state for model in result.models] == ["ready"]
+    assert len(hub.requests) == asked
+
+
+def test_one_file_that_fails_does_not_keep_the_others(hub: HubEmulator, volume: Volume):
+    events: list[Event] = []
+
+    result = sync(hub, volume, pinned("none.safetensors", A), pinned("b.safetensors", B), events=events)
+
+    assert not result.ok
+    assert [model.state for model in result.models] == ["failed", "downloaded"]
+    assert files_of(volume) == {"checkpoints/b.safetensors"}
+    assert {type(event) for event in events} >= {FileFailed, FileReady}
+
+
+def test_wrong_bytes_never_reach_the_final_path(volume: Volume):
+    repo = Repo({"a.safetensors": A})
+    with HubEmulator({"owner/name": repo}, faults=[Fault("flip_bit", times="always")]) as hub:
+        result = sync(hub, volume, pinned("a.safetensors", A))
+
+    assert result.models[0].error is not None
+    assert result.models[0].error.code == "wrong_digest"
+    assert files_of(volume) == set()
+    assert list(volume.parts.iterdir()) == []
+
+
+def test_the_next_source_is_asked_when_one_fails(hub: HubEmulator, volume: Volume):
+    good = {"type": "huggingface", "repo": "owner/name", "revision": "main", "file": "a.safetensors"}
+
+    result = sync(hub, volume, pinned("a.safetensors", A, sources=[good | {"repo": "owner/gone"}, good]))
+
+    assert result.models[0].state == "downloaded"
+
+
+def test_a_file_that_the_user_put_there_is_adopted_if_it_is_right(hub: HubEmulator, volume: Volume):
+    file = volume.file("checkpoints/a.safetensors")
+    file.parent.mkdir()
+    file.write_bytes(A)
+
+    result = sync(hub, volume, pinned("a.safetensors", A))
+
+    assert result.models[0].state == "ready"
+    assert hub.requests == []
+
+
+def test_a_damaged_file_is_replaced(hub: HubEmulator, volume: Volume):
+    sync(hub, volume, pinned("a.safetensors", A))
+    volume.file("checkpoints/a.safetensors").write_bytes(A[:-1] + b"x")
+
+    result = sync(hub, volume, pinned("a.safetensors", A))
+
+    assert result.models[0].state == "downloaded"
+    assert volume.file("checkpoints/a.safetensors").read_bytes() == A
+
+
+def test_an_unpinned_entry_is_checked_against_what_came_first(hub: HubEmulator, volume: Volume):
+    unpinned = pinned("a.safetensors", A).model_copy(update={"size": None, "sha256": None})
+
+    sync(hub, volume, unpinned)
+
+    receipt = volume.receipt("checkpoints/a.safetensors")
+    assert receipt is not None
+    assert receipt.sha256 == hashlib.sha256(A).hexdigest()
+
+
+def test_a_volume_that_is_too_small_is_told_before_the_first_byte(hub: HubEmulator, volume: Volume):
+    huge = pinned("a.safetensors", A).model_copy(update={"size": 1 << 60})
+
+    with pytest.raises(DiskFull, match="MODEL_GROUPS"):
+        sync(hub, volume, huge)
+
+    assert hub.requests == []
+
+
+def test_a_volume_that_is_a_file_is_a_clear_error(hub: HubEmulator, tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(VolumeUnusable, match="COMFYPORT_VOLUME"):
+        sync(hub, Volume(tmp_path / "file"), pinned("a.safetensors", A))
+
+
+def test_an_observer_that_breaks_does_not_break_the_download(hub: HubEmulator, volume: Volume):
+    def break_down(event: Event) -> None:
+        raise RuntimeError("observer")
+
+    result = Sync([pinned("a.safetensors", A)], volume, Access(hf_endpoint=hub.url), observe=break_down).run()
+
+    assert result.ok
+
+
+def test_a_token_variable_that_is_not_set_is_named(hub: HubEmulator, volume: Volume):
+    source = {"type": "url", "url": f"{hub.url}/files/a", "auth": "env:MY_TOKEN"}
+
+    result = sync(hub, volume, pinned("a.safetensors", A, sources=[source]))
+
+    assert result.models[0].error is not None
+    assert "MY_TOKEN" in result.models[0].error.message
+
+
+def test_staged_parts_cross_over_to_the_volume(hub: HubEmulator, tmp_path: Path):
+    place = Volume(tmp_path / "volume", staging=Path(os.environ.get("XDG_RUNTIME_DIR", "/dev/shm")) / tmp_path.name)
+
+    result = sync(hub, place, pinned("a.safetensors", A))
+
+    place.parts.rmdir()
+    assert result.ok
+    assert place.file("checkpoints/a.safetensors").read_bytes() == A
+
+
+def test_verify_finds_what_a_receipt_cannot_see_only_when_it_reads(hub: HubEmulator, volume: Volume):
+    model = pinned("a.safetensors", A)
+    sync(hub, volume, model)
+    file = volume.file(model.path)
+    before = file.stat()
+    file.write_bytes(A[:-1] + b"x")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert verify([model], volume, full=False) == []
+    assert [entry.path for entry, _ in verify([model], volume, full=True)] == [model.path]
