@@ -25,6 +25,8 @@ from emulators.hub import weights
 
 ROOT = Path(__file__).parent.parent
 EMULATOR = ROOT / "emulators" / "comfyui"
+# A safetensors file without a tensor: the length of its header, and the header.
+TINY_CHECKPOINT = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
 
 
 def free_port() -> int:
@@ -65,14 +67,14 @@ class Container:
         self.process = process
         self.output = ""
 
-    def read_until(self, text: str) -> str:
-        """Reads the output up to the line with `text`; fails if the program ends before."""
+    def read_until(self, *texts: str) -> None:
+        """Reads the output until it has all of `texts`, in whatever order; fails if the program ends before."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        while not all(text in self.output for text in texts):
+            line = self.process.stdout.readline()
+            if not line:
+                pytest.fail(f"the program ended with {self.process.wait()} before it said {texts}:\n{self.output}")
             self.output += line
-            if text in line:
-                return line
-        pytest.fail(f"the program ended with {self.process.wait()} before it said {text!r}:\n{self.output}")
 
     def end(self, number: int | None = None, *, within: float = 10.0) -> int:
         """Sends a signal, if one is given, and waits; the exit status."""

@@ -91,7 +91,7 @@ def _free_or_same(path: Path, data: bytes) -> Path:
 
 def _preview(path: Path, wish: str, channel: str, headers: dict[str, str]) -> web.Response:
     """`wish` is `webp` or `jpeg`, with `;QUALITY` if wanted; whatever has an alpha channel is WebP."""
-    kind, *_, quality = [*wish.split(";"), ""][:2] if ";" not in wish else wish.split(";")
+    kind, quality = wish.split(";")[0], wish.split(";")[-1]
     if kind not in ("webp", "jpeg") or "a" in channel:
         kind = "webp"
     with Image.open(path) as image:

@@ -93,7 +93,7 @@ class ControlPlane:
 
     def _web_address(self, app: App, function: str, method: str) -> str:
         """The site for a web function: the same for every deployment of the App under its name."""
-        key = (app.title, function, method)
+        key = _site_key(app, function, method)
         if key not in self.sites:
             self.sites[key] = Site(method, self._free_port())
         return self.sites[key].url
@@ -104,7 +104,7 @@ class ControlPlane:
         for function_id in function_ids:
             function = self.functions.by_id[function_id]
             for method in function.urls:
-                site = self.sites[app.title, function.name, method]
+                site = self.sites[_site_key(app, function.name, method)]
                 site.function_id = function_id
                 if site.runner is None:
                     await self.web.serve(site)
@@ -227,3 +227,9 @@ class ControlPlane:
                 exitcode=container.exit_code or 0,
             )
         self.scheduler.gone(container.function_id, container, result)
+
+
+def _site_key(app: App, function: str, method: str) -> tuple[str, str, str]:
+    """`modal run` gives its web functions addresses of their own, ending in -dev, beside those of a deployment."""
+    name = f"{app.title}-dev" if app.state == api_pb2.APP_STATE_EPHEMERAL else app.title
+    return name, function, method

@@ -22,7 +22,7 @@ from comfyport.comfyui import gpu
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Folders, Installation, command
 from comfyport.comfyui.ports import require_free
-from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
+from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised, dying_with_us
 from comfyport.errors import ComfyportError, ModelError
 from comfyport.jobs.perform import Performer
 from comfyport.models import lock
@@ -152,11 +152,7 @@ class Worker:
     async def _start_download(self) -> asyncio.subprocess.Process:
         self.board.write("models", {"state": "starting", "error": None, "files": []})
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "comfyport",
-            "models",
-            "sync",
+            *dying_with_us((sys.executable, "-m", "comfyport", "models", "sync")),
             stdin=asyncio.subprocess.DEVNULL,
             env=self.environ,
         )

@@ -401,217 +401,31 @@ async def test_a_batch_becomes_an_animation(client: Client) -> None:
     assert (shown["animated"], image.format, image.n_frames) == ([True], "WEBP", 2)  # type: ignore[attr-defined]
 
 
-SIDE = {"default": 512, "min": 1, "max": 16384, "step": 1}
-BATCH = {"default": 1, "min": 1, "max": 4096}
-METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]
-FAILED = "Prompt outputs failed validation"
-
-
-def entry(kind: str, message: str, details: str, **extra_info: Any) -> dict[str, Any]:
-    return {"type": kind, "message": message, "details": details, "extra_info": extra_info}
-
-
-def about(name: str, config: list[Any], value: Any, **more: Any) -> dict[str, Any]:
-    return {"input_name": name, "input_config": config, "received_value": value, **more}
-
-
-REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
-    "nothing": ({}, entry("prompt_no_outputs", "Prompt has no outputs", ""), {}),
-    "no output node": ({"1": empty()}, entry("prompt_no_outputs", "Prompt has no outputs", ""), {}),
-    "no class_type": (
-        {"1": {"inputs": {}}},
-        entry("invalid_prompt", "Cannot execute because a node is missing the class_type property.", "Node ID '#1'"),
-        {},
-    ),
-    "unknown node": (
-        {"1": node("NoSuchNode")},
-        entry("invalid_prompt", "Cannot execute because node NoSuchNode does not exist.", "Node ID '#1'"),
-        {},
-    ),
-    "missing input": (
-        {"1": node("PreviewImage")},
-        entry("prompt_outputs_failed_validation", FAILED, "Required input is missing: images"),
-        {
-            "1": (
-                "PreviewImage",
-                [entry("required_input_missing", "Required input is missing", "images", input_name="images")],
-            )
-        },
-    ),
-    "bad numbers": (
-        {"1": node("EmptyImage", width=0, height=99999, batch_size="many", color="7"), "2": save("1", "x")},
-        entry("prompt_outputs_failed_validation", FAILED, ""),
-        {
-            "1": (
-                "EmptyImage",
-                [
-                    entry(
-                        "value_smaller_than_min", "Value 0 smaller than min of 1", "width",
-                        **about("width", ["INT", SIDE], 0),
-                    ),
-                    entry(
-                        "value_bigger_than_max", "Value 99999 bigger than max of 16384", "height",
-                        **about("height", ["INT", SIDE], 99999),
-                    ),
-                    entry(
-                        "invalid_input_type", "Failed to convert an input value to a INT value",
-                        "batch_size, many, invalid literal for int() with base 10: 'many'",
-                        **about("batch_size", ["INT", BATCH], "many"),
-                        exception_message="invalid literal for int() with base 10: 'many'",
-                    ),
-                ],
-            )
-        },
-    ),
-    "not in the list": (
-        {"1": empty(8, 4, 1), "2": scale("1", 5, 5, "magic"), "3": save("2", "x")},
-        entry("prompt_outputs_failed_validation", FAILED, ""),
-        {
-            "2": (
-                "ImageScale",
-                [
-                    entry(
-                        "value_not_in_list", "Value not in list",
-                        "upscale_method: 'magic' not in ['nearest-exact', 'bilinear', 'area', 'bicubic', 'lanczos']",
-                        **about("upscale_method", [METHODS, {}], "magic"),
-                    )
-                ],
-            )
-        },
-    ),
-    "missing model": (
-        {
-            "1": node("CheckpointLoaderSimple", ckpt_name="no.safetensors"),
-            "2": node("EmptyLatentImage", width=64, height=64, batch_size=1),
-            "3": node("VAEDecode", samples=["2", 0], vae=["1", 2]),
-            "4": save("3", "x"),
-        },
-        entry("prompt_outputs_failed_validation", FAILED, ""),
-        {
-            "1": (
-                "CheckpointLoaderSimple",
-                [
-                    entry(
-                        "value_not_in_list", "Value not in list",
-                        "ckpt_name: 'no.safetensors' not in ['one.ckpt', 'two.safetensors']",
-                        **about("ckpt_name", [["one.ckpt", "two.safetensors"], {}], "no.safetensors"),
-                    )
-                ],
-            )
-        },
-    ),
-    "missing picture": (
-        {"1": node("LoadImage", image="no.png"), "2": save("1", "x")},
-        entry("prompt_outputs_failed_validation", FAILED, ""),
-        {
-            "1": (
-                "LoadImage",
-                [
-                    entry(
-                        "custom_validation_failed", "Custom validation failed for node",
-                        "image - Invalid image file: no.png", input_name="image",
-                    )
-                ],
-            )
-        },
-    ),
-    "link of three": (
-        {"1": empty(), "2": node("PreviewImage", images=["1", 0, 1])},
-        entry(
-            "prompt_outputs_failed_validation", FAILED,
-            "Bad linked input, must be a length-2 list of [node_id, slot_index]: images",
-        ),
-        {
-            "2": (
-                "PreviewImage",
-                [
-                    entry(
-                        "bad_linked_input", "Bad linked input, must be a length-2 list of [node_id, slot_index]",
-                        "images", **about("images", ["IMAGE", {}], ["1", 0, 1]),
-                    )
-                ],
-            )
-        },
-    ),
-    "link of another type": (
-        {"1": node("UpscaleModelLoader", model_name="x"), "2": node("PreviewImage", images=["1", 0])},
-        entry(
-            "prompt_outputs_failed_validation", FAILED,
-            "Return type mismatch between linked nodes: "
-            "images, received_type(UPSCALE_MODEL) mismatch input_type(IMAGE)",
-        ),
-        {
-            "2": (
-                "PreviewImage",
-                [
-                    entry(
-                        "return_type_mismatch", "Return type mismatch between linked nodes",
-                        "images, received_type(UPSCALE_MODEL) mismatch input_type(IMAGE)",
-                        input_name="images", input_config=["IMAGE", {}],
-                        received_type="UPSCALE_MODEL", linked_node=["1", 0],
-                    )
-                ],
-            )
-        },
-    ),
-    "link to nowhere": (
-        {"2": node("PreviewImage", images=["1", 0])},
-        entry("prompt_outputs_failed_validation", FAILED, "Exception when validating node: '1'"),
-        {
-            "2": (
-                "PreviewImage",
-                [
-                    entry(
-                        "exception_during_validation", "Exception when validating node", "'1'",
-                        exception_type="KeyError",
-                    )
-                ],
-            )
-        },
-    ),
-    "link to no output": (
-        {"1": empty(), "2": node("PreviewImage", images=["1", 1])},
-        entry("prompt_outputs_failed_validation", FAILED, "Exception when validating node: tuple index out of range"),
-        {
-            "2": (
-                "PreviewImage",
-                [
-                    entry(
-                        "exception_during_validation", "Exception when validating node", "tuple index out of range",
-                        exception_type="IndexError",
-                    )
-                ],
-            )
-        },
-    ),
-    "circle": (
-        {"1": node("ImageInvert", image=["1", 0]), "2": node("PreviewImage", images=["1", 0])},
-        entry("prompt_outputs_failed_validation", FAILED, ""),
-        {},
-    ),
-}  # fmt: skip
+REFUSED: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("test_comfyui_contract_refusals.json").read_text()
+)
+"""Prompts, and ComfyUI's whole answers to them but for tooltips and tracebacks."""
 
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_prompt_that_cannot_run_is_refused(client: Client, case: str) -> None:
-    prompt, error, expected = REFUSED[case]
-    output = max(prompt, default="")
+    refused = REFUSED[case]
 
-    status, answer = await client.post("/prompt", {"prompt": prompt})
+    status, answer = await client.post("/prompt", {"prompt": refused["prompt"]})
 
     for told in answer["node_errors"].values():
         told["errors"].sort(key=lambda found: str(found["extra_info"].get("received_value")))
-    node_errors = {
-        node_id: {"errors": errors, "dependent_outputs": [output], "class_type": kind}
-        for node_id, (kind, errors) in expected.items()
-    }
-    assert (status, without_prose(answer)) == (400, {"error": error, "node_errors": node_errors})
+    assert (status, without_prose(answer)) == (
+        400,
+        {"error": refused["error"], "node_errors": refused["node_errors"]},
+    )
 
 
 async def test_a_body_without_a_prompt_is_refused(client: Client) -> None:
     status, answer = await client.post("/prompt", {"workflow": {}})
 
-    error = entry("no_prompt", "No prompt provided", "No prompt provided")
+    message = "No prompt provided"
+    error = {"type": "no_prompt", "message": message, "details": message, "extra_info": {}}
     assert (status, answer) == (400, {"error": error, "node_errors": {}})
 
 
@@ -743,6 +557,32 @@ async def test_nodes_are_recognised_by_their_inputs_and_not_by_their_ids(client:
     ran = await client.run({"8": picture, "9": save("8", name())})
 
     assert ran.data("execution_cached")[0]["nodes"] == ["8"]
+
+
+async def test_only_what_the_latest_prompt_holds_stays_in_the_cache(client: Client) -> None:
+    prompt = {"1": empty(), "2": node("PreviewImage", images=["1", 0])}
+    await client.run(prompt)
+    await client.run({"1": empty(), "2": node("PreviewImage", images=["1", 0])})
+
+    ran = await client.run(prompt)
+
+    assert ran.data("execution_cached")[0]["nodes"] == []
+
+
+async def test_what_is_near_an_output_runs_first(client: Client) -> None:
+    prompt = {
+        "far": empty(),
+        "nearer": node("ImageInvert", image=["far", 0]),
+        "next": node("ImageInvert", image=["nearer", 0]),
+        "near": empty(),
+        "both": node("ImageBatch", image1=["near", 0], image2=["next", 0]),
+        "out": node("PreviewImage", images=["both", 0]),
+    }
+
+    ran = await client.run(prompt)
+
+    order = [data["node"] for data in ran.data("executing")]
+    assert order == ["near", "far", "nearer", "next", "both", "out", None]
 
 
 async def test_an_image_that_changed_is_loaded_again(client: Client) -> None:
@@ -920,8 +760,12 @@ async def test_view_shows_previews_and_channels(client: Client) -> None:
     shown = {wish: await client.view(**file, **dict([wish.split("=")])) for wish in wishes}
 
     assert [(i.format, i.mode, i.size) for i in shown.values()] == [
-        ("PNG", "RGB", (6, 4)), ("PNG", "RGBA", (6, 4)), ("WEBP", "RGBA", (6, 4)), ("JPEG", "RGB", (6, 4)), ("WEBP", "RGBA", (6, 4)),
-    ]  # fmt: skip
+        ("PNG", "RGB", (6, 4)),
+        ("PNG", "RGBA", (6, 4)),
+        ("WEBP", "RGBA", (6, 4)),
+        ("JPEG", "RGB", (6, 4)),
+        ("WEBP", "RGBA", (6, 4)),
+    ]
     assert shown["channel=rgb"].getpixel((0, 0)) == (10, 20, 30)
     assert shown["channel=a"].getpixel((0, 0)) == (0, 0, 0, 40)
 

@@ -15,9 +15,7 @@ import pytest
 from comfyport.serve.host import Host
 from emulators.comfyui import ComfyUIEmulator
 from tests import workflows
-from tests.conftest import run, running_host
-
-TINY_CHECKPOINT = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
+from tests.conftest import TINY_CHECKPOINT, run, running_host
 
 
 @contextmanager

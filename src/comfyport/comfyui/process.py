@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -152,7 +153,7 @@ class Supervised(ComfyUI):
         started = time.monotonic()
         self.log.clear()
         process = await asyncio.create_subprocess_exec(
-            *self.command,
+            *dying_with_us(self.command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -210,6 +211,12 @@ class Attached(ComfyUI):
                 death = ComfyUIUnreachable(self.url, "it no longer answers")
                 await self._set(Health("restarting", last_error=death.message), death=death)
             await asyncio.sleep(ATTACHED_POLL_SECONDS if self.health.state == "ready" else READY_POLL_SECONDS)
+
+
+def dying_with_us(command: tuple[str, ...]) -> tuple[str, ...]:
+    """`command`, killed by the kernel should this process be killed before it could stop it (where util-linux is)."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL", "--", *command) if setpriv else command
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -144,8 +144,9 @@ class Transfer:
                 timeout=(CONNECT_SECONDS, STALL_SECONDS),
             ) as response:
                 self._accept(response, file)
-                # `raw` and not `iter_content`: a body that was compressed on the way would be silently unpacked.
-                while chunk := response.raw.read(CHUNK):
+                # `raw`: `iter_content` would silently unpack a body that was compressed on the way. `read1`: `read`
+                # would sit out a slow chunk to its end before it hears of a stop.
+                while chunk := response.raw.read1(CHUNK):
                     self._keep(chunk, file)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _TryAgain(_network_reason(error)) from None

@@ -1,0 +1,142 @@
+"""The Modal door: modal_entry.py under the real client and container runtime, against the emulated platform."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from emulators.hub import HubEmulator
+from emulators.hub.shelves import Repo
+from emulators.modal import ModalEmulator
+from tests import workflows
+from tests.conftest import EMULATOR, ROOT, free_port, picture, write_lock
+
+MODEL = b"a model" * 1000
+KEY = {"Authorization": "Bearer modal-key"}
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubEmulator]:
+    with HubEmulator({"owner/name": Repo({"a.safetensors": MODEL})}) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def platform(hub: HubEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModalEmulator]:
+    """Modal, with a container's environment as the image would have it, and `modal_entry.py` deployed."""
+    folder = tmp_path_factory.mktemp("image")
+    source = {"type": "huggingface", "repo": "owner/name", "revision": "main", "file": "a.safetensors"}
+    entry = {"directory": "checkpoints", "name": "a.safetensors", "sources": [source]}
+    digest = hashlib.sha256(MODEL).hexdigest()
+    lock = write_lock(folder / "models.lock.json", entry | {"size": len(MODEL), "sha256": digest})
+    image = {
+        "COMFYPORT_DEVICE": "cpu",
+        "COMFYPORT_LOCK": str(lock),
+        "COMFYPORT_RUN_DIR": str(folder / "run"),
+        "COMFYUI_DIR": str(EMULATOR),
+        "COMFYUI_PORT": str(free_port()),
+        "HF_ENDPOINT": hub.url,
+    }
+    with ModalEmulator(secrets={"comfyport": {"COMFYPORT_API_KEY": "modal-key"}}, env=image) as emulator:
+        deployed = modal(emulator, "deploy")
+        assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+        yield emulator
+
+
+def modal(platform: ModalEmulator, verb: str, function: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "modal", verb, f"{ROOT / 'modal_entry.py'}{function}", *arguments],
+        env=os.environ | platform.environment() | {"COLUMNS": "200"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def functions(platform: ModalEmulator, tmp_path: Path) -> dict[str, Any]:
+    platform.write_report(tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    (deployment,) = [found for found in report["deployments"] if found["state"] == "deployed"]
+    return {function["name"]: function for function in deployment["functions"]}
+
+
+def test_the_deployment_has_gpu_volume_secret_and_web_endpoint(platform: ModalEmulator, tmp_path: Path):
+    deployed = functions(platform, tmp_path)
+
+    assert set(deployed) == {"ComfyUI.*", "api", "download_models", "verify_models"}
+    assert "L40S" in json.dumps(deployed["ComfyUI.*"]["gpu"])
+    assert deployed["ComfyUI.*"]["volumes"]["/cache"]["name"] == "comfyport-models"
+    assert deployed["api"]["gpu"] == []
+    assert deployed["api"]["web"][0]["type"] == "asgi_app"
+    assert {function["secrets"][0]["name"] for function in deployed.values()} == {"comfyport"}
+
+
+def test_the_image_is_the_dockerfile_with_its_context(platform: ModalEmulator, tmp_path: Path):
+    platform.write_report(tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+
+    uploaded = json.dumps(report["deployments"][0]["images"])
+
+    for name in ("src/start.sh", "src/handler.py", "src/comfyport/worker.py", "models.lock.json", "requirements.lock"):
+        assert name in uploaded
+    assert "ENTRYPOINT" in uploaded
+    assert "tests/" not in uploaded
+
+
+@pytest.mark.timeout(200)
+def test_models_are_downloaded_verified_and_used_by_a_job(platform: ModalEmulator):
+    downloaded = modal(platform, "run", "::download_models")
+    verified = modal(platform, "run", "::verify_models", "--full")
+
+    assert downloaded.returncode == 0, downloaded.stdout + downloaded.stderr
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert (Path(platform.volume_dir("comfyport-models")) / "models/checkpoints/a.safetensors").read_bytes() == MODEL
+
+
+@pytest.mark.timeout(200)
+def test_a_job_over_http_runs_in_the_gpu_class(platform: ModalEmulator):
+    url = platform.web_url("comfyport", "api")
+    body = {"input": {"workflow": workflows.scaled(0x00FF00)}}
+
+    refused = requests.post(f"{url}/runsync", json=body, timeout=100)
+    answer = requests.post(f"{url}/runsync", json=body, headers=KEY, timeout=100).json()
+    later = requests.get(f"{url}/status/{answer['id']}", headers=KEY, timeout=30).json()
+
+    assert refused.status_code == 401
+    assert answer["status"] == later["status"] == "COMPLETED"
+    assert picture(answer["output"]["images"][0]).getpixel((0, 0)) == (0, 255, 0)
+
+
+@pytest.mark.timeout(200)
+def test_a_failed_job_and_an_unknown_one_are_told_apart(platform: ModalEmulator):
+    url = platform.web_url("comfyport", "api")
+    body = {"input": {"workflow": {"1": workflows.node("NoSuchNode")}}}
+
+    failed = requests.post(f"{url}/runsync", json=body, headers=KEY, timeout=100).json()
+    unknown = requests.get(f"{url}/status/fc-none", headers=KEY, timeout=30)
+
+    assert (failed["status"], failed["output"]["error_code"]) == ("FAILED", "workflow_rejected")
+    assert unknown.status_code == 404
+
+
+def test_health_tells_the_calls_that_wait(platform: ModalEmulator):
+    health = requests.get(platform.web_url("comfyport", "api") + "/health", timeout=60).json()
+
+    assert health["jobs"] == {"inQueue": 0}
+
+
+def test_a_deploy_without_the_secret_is_refused():
+    with ModalEmulator() as without:
+        deployed = modal(without, "deploy")
+
+    assert deployed.returncode != 0
+    assert "comfyport" in deployed.stdout + deployed.stderr
