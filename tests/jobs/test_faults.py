@@ -83,7 +83,10 @@ def test_comfyui_killed_under_a_job_fails_that_job_at_once_and_is_back_for_the_n
         started = asyncio.Event()
         loop = asyncio.get_running_loop()
         running = asyncio.create_task(
-            host.run({"input": slow()}, lambda message: loop.call_soon_threadsafe(started.set))
+            host.run(
+                {"input": slow()},
+                lambda message: message["type"] == "progress" and loop.call_soon_threadsafe(started.set),
+            )
         )
         await started.wait()
         killed_at = time.monotonic()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,17 +28,10 @@ class Execution:
     execute_seconds: float
 
 
-async def execute(
-    request: Request,
-    client: Client,
-    *,
-    api_key: str,
-    death: Callable[[], Awaitable[ComfyportError]],
-    observe: MessageObserver,
-) -> Execution:
-    """Runs the workflow. `death` returns an error as soon as ComfyUI ends.
+async def execute(request: Request, client: Client, *, api_key: str, observe: MessageObserver) -> Execution:
+    """Runs the workflow; `observe` hears ComfyUI's messages.
 
-    Raises WorkflowRejected, ExecutionFailed, JobCancelled, JobLost or what `death` returns. Cancelling this takes the
+    Raises WorkflowRejected, ExecutionFailed, JobCancelled, JobLost or ComfyUIUnreachable. Cancelling this takes the
     prompt out of ComfyUI.
     """
     client_id = uuid.uuid4().hex
@@ -48,7 +40,7 @@ async def execute(
         submitted_at = asyncio.get_running_loop().time()
         prompt_id = await client.submit(request.workflow, client_id=client_id, extra_data=extra_data)
         try:
-            entry = await _unless(death, ended(client, listener, prompt_id))
+            entry = await ended(client, listener, prompt_id)
         except asyncio.CancelledError:
             await _take_back(client, prompt_id)
             raise
@@ -57,24 +49,6 @@ async def execute(
     _raise_failure(messages)
     execute_seconds = min(total, _seconds_at_work(messages))
     return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
-
-
-async def _unless(death: Callable[[], Awaitable[ComfyportError]], work: Awaitable[Json]) -> Json:
-    """The result of `work`, unless ComfyUI dies first."""
-    working, dying = asyncio.ensure_future(work), asyncio.ensure_future(death())
-    try:
-        await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done() and not working.exception():
-            return working.result()
-        # An answer that failed may be the first sign of a death that is known a moment later.
-        await asyncio.wait({dying}, timeout=1.0)
-        if dying.done():
-            raise dying.result()
-        return await working
-    finally:
-        for task in (working, dying):
-            task.cancel()
-        await asyncio.gather(working, dying, return_exceptions=True)
 
 
 async def _take_back(client: Client, prompt_id: str) -> None:
