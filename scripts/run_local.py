@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
 
 def _environment(hub: str, folder: Path) -> dict[str, str]:
     """What the container's environment would be; what the caller has set wins, but for the addresses on loopback."""
-    comfyui = os.environ.get("COMFYUI_DIR") or (str(INSTALLED) if INSTALLED.is_dir() else "")
+    comfyui = os.environ.get("COMFYUI_DIR") or (str(INSTALLED) if (INSTALLED / "main.py").is_file() else "")
     if not comfyui and not os.environ.get("COMFYUI_URL"):
         comfyui = str(EMULATOR)
         _say(
@@ -97,26 +97,24 @@ def _environment(hub: str, folder: Path) -> dict[str, str]:
 
 
 def _install_comfyui() -> None:
-    """Installs ComfyUI with comfy-cli, into an environment of its own."""
-    if (INSTALLED / "main.py").is_file():
+    """Installs ComfyUI with comfy-cli, into an environment of its own; one that was interrupted starts afresh."""
+    whole = INSTALLED.parent / "whole"
+    if whole.exists():
         _say(f"ComfyUI is installed in {INSTALLED}.")
         return
+    shutil.rmtree(INSTALLED, ignore_errors=True)
+    INSTALLED.parent.mkdir(exist_ok=True)
     # Without VIRTUAL_ENV comfy-cli makes <workspace>/.venv, which is where the worker looks for ComfyUI's Python.
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     device = "--nvidia" if shutil.which("nvidia-smi") else "--cpu"
-    command = [
-        str(Path(sys.executable).with_name("comfy")),
-        "--skip-prompt",
-        "--no-enable-telemetry",
-        f"--workspace={INSTALLED}",
-        "install",
-        device,
-        f"--version={COMFYUI_VERSION}",
-        "--skip-manager",
-    ]
-    INSTALLED.parent.mkdir(exist_ok=True)
-    if subprocess.run(command, env=environment, check=False).returncode:
-        raise Failed("comfy-cli could not install ComfyUI; its messages are above")
+    comfy = [str(Path(sys.executable).with_name("comfy")), "--skip-prompt", "--no-enable-telemetry"]
+    install = [f"--workspace={INSTALLED}", "install", device, f"--version={COMFYUI_VERSION}", "--skip-manager"]
+    # ComfyUI imports requests, which its requirements do not name.
+    requests_too = [str(INSTALLED / ".venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "requests"]
+    for command in ([*comfy, *install], requests_too):
+        if subprocess.run(command, env=environment, check=False).returncode:
+            raise Failed("ComfyUI could not be installed; the messages are above")
+    whole.touch()
 
 
 @contextmanager

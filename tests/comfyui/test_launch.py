@@ -46,7 +46,7 @@ def test_comfyui_runs_in_ours_if_it_has_none(installed: Path):
 def test_the_base_folder_leads_to_the_volume(folders: Folders):
     (folders.models / "insightface").mkdir()
 
-    file = folders.prepare(baked_nodes=Path("/image/nodes"), model_directories=("ultralytics/bbox",))
+    file = folders.prepare(baked_nodes=folders.custom_nodes, model_directories=("ultralytics/bbox",))
 
     paths = json.loads(file.read_text())
     assert (folders.base / "models").resolve() == folders.models
@@ -56,7 +56,13 @@ def test_the_base_folder_leads_to_the_volume(folders: Folders):
         "insightface": "models/insightface",
         "ultralytics": "models/ultralytics",
     }
-    assert paths["image"] == {"custom_nodes": "/image/nodes"}
+    assert paths["image"] == {"custom_nodes": str(folders.custom_nodes)}
+
+
+def test_a_folder_of_baked_nodes_that_is_not_there_is_not_named(folders: Folders):
+    file = folders.prepare(baked_nodes=Path("/nowhere"), model_directories=())
+
+    assert "image" not in json.loads(file.read_text())
 
 
 def test_a_volume_that_moved_is_followed(folders: Folders, tmp_path: Path):

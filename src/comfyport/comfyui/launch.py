@@ -51,16 +51,12 @@ class Folders:
         top_level = {directory.split("/")[0] for directory in model_directories}
         paths: dict[str, str] = {name: f"models/{name}" for name in sorted(present | top_level)}
         file = self.base / "extra_model_paths.yaml"
+        sections: dict[str, dict[str, str]] = {"volume": {"base_path": str(self.base), **paths}}
+        # ComfyUI does not start when a folder of custom nodes is missing.
+        if baked_nodes.is_dir():
+            sections["image"] = {"custom_nodes": str(baked_nodes)}
         # JSON is YAML, and quotes every name rightly.
-        file.write_text(
-            json.dumps(
-                {
-                    "volume": {"base_path": str(self.base), **paths},
-                    "image": {"custom_nodes": str(baked_nodes)},
-                }
-            ),
-            encoding="utf-8",
-        )
+        file.write_text(json.dumps(sections), encoding="utf-8")
         return file
 
     @staticmethod

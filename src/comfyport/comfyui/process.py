@@ -140,11 +140,10 @@ class Supervised(ComfyUI):
                 deaths_in_a_row = 0
             deaths_in_a_row += 1
             if not was_ready and deaths_in_a_row >= START_ATTEMPTS:
-                logger.error("%s", death.message)
                 await self._set(Health("failed", restarts=restarts, last_error=death.message), death=death)
                 return
             restarts += 1
-            logger.error("%s Starting it again.", death.message)
+            logger.error("%s Starting it again.", death.message if was_ready else death.details["reason"])
             await self._set(Health("restarting", restarts=restarts, last_error=death.message), death=death)
             await asyncio.sleep(self.backoff[min(deaths_in_a_row, len(self.backoff)) - 1])
 
