@@ -2,9 +2,10 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, UnknownGroup
+            InvalidSetting, InvalidLock, UnknownGroup, NotLocked
         ModelError              a model could not be brought to the volume
-            VolumeUnusable, DiskFull, SourceFailed, WrongSize, WrongDigest, ModelNotReady
+            VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
+            ArchiveRefused, ModelNotReady
         ComfyUIError            the program that we run
             ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
         JobError                one job; the worker goes on
@@ -148,6 +149,53 @@ class WrongDigest(ModelError):
             expected=expected,
             actual=actual,
             source=source,
+        )
+
+
+class SourceChanged(ModelError):
+    """The file at the source became another one while it was being fetched."""
+
+    code = "source_changed"
+
+    def __init__(self, path: str, *, source: str) -> None:
+        super().__init__(
+            f"{path} changed at {source} while it was being fetched. "
+            "Start again; pin its revision in the lock if it goes on changing.",
+            path=path,
+            source=source,
+        )
+
+
+class WrongFormat(ModelError):
+    """A file without a sha256 in the lock is not what its name says."""
+
+    code = "wrong_format"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} is not what its name says: {reason}. Nothing was kept. Check the entry's sources.", path=path
+        )
+
+
+class ArchiveRefused(ModelError):
+    """An archive is damaged, or would write where it may not."""
+
+    code = "archive_refused"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"The archive {path} was not unpacked: {reason}.", path=path)
+
+
+class NotLocked(UsageError):
+    """`--locked` was asked for, and entries of the lock leave something open."""
+
+    code = "not_locked"
+
+    def __init__(self, file: str, entries: list[str]) -> None:
+        super().__init__(
+            f"{file} leaves something open, which --locked refuses: {'; '.join(entries)}. "
+            "Give each entry its size, its sha256 and a source pinned by commit.",
+            entries=entries,
         )
 
 

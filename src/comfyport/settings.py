@@ -212,6 +212,19 @@ class Settings(_FromEnvironment):
     hf_token: Secret = _setting(
         "HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret
     )
+    civitai_token: Secret = _setting("CIVITAI_TOKEN", Secret(""), "Token for models on Civitai.", Secret)
+    civitai_endpoint: str = _setting("CIVITAI_ENDPOINT", "https://civitai.com", "Civitai, or a mirror of it.", _url)
+    hf_home: Path | None = _setting(
+        "HF_HOME", None, "A Hugging Face cache that is there already: what it holds is linked, not downloaded.", Path
+    )
+    connections: int = _setting(
+        "DOWNLOAD_CONNECTIONS", 16, "Connections to one host that downloads may use at most.", _count
+    )
+    prefetch: str = _setting(
+        "PREFETCH",
+        "auto",
+        "Read models into memory while ComfyUI starts: `auto` (those of MODEL_GROUPS), `off`, or groups.",
+    )
     hf_endpoint: str = _setting(
         "HF_ENDPOINT", "https://huggingface.co", "The Hugging Face Hub or a mirror of it.", _url
     )

@@ -2,6 +2,7 @@
 
     <run folder>/models.json     written by the downloader: which files are ready, how fast the rest comes
     <run folder>/comfyui.json    written by the worker: the state of ComfyUI
+    <run folder>/wanted.json     written by the worker: the files that jobs wait for, to be brought first
 
 A section has one writer at a time, so that no lock is needed; it is replaced as a whole, so that a reader never
 sees half of one.
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("models", "comfyui")
+SECTIONS = ("models", "comfyui", "wanted")
 
 
 class Board:

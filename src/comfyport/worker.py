@@ -62,8 +62,11 @@ class Worker:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             client = Client(self.url, session)
             if self._downloads:
-                self._download = await self._start_download()
-                stack.push_async_callback(self._stop_download)
+                self.board.write("models", {"state": "starting", "error": None, "files": []})
+                self._download = await self._start_step("sync")
+                stack.push_async_callback(_stop_step, self._download)
+            if self._downloads and self.settings.prefetch != "off":
+                stack.push_async_callback(_stop_step, await self._start_step("prefetch"))
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
             self._performer = Performer(
                 self.comfyui,
@@ -149,25 +152,13 @@ class Worker:
         line = command(installation, folders, extra_paths, port=self.settings.comfyui_port, device=self.settings.device)
         return Supervised(line, self.url, environ=self.environ, ready=client.answers, notice=notice)
 
-    async def _start_download(self) -> asyncio.subprocess.Process:
-        self.board.write("models", {"state": "starting", "error": None, "files": []})
+    async def _start_step(self, name: str) -> asyncio.subprocess.Process:
+        """`comfyport models NAME`, beside everything else."""
         return await asyncio.create_subprocess_exec(
-            *dying_with_us((sys.executable, "-m", "comfyport", "models", "sync")),
+            *dying_with_us((sys.executable, "-m", "comfyport", "models", name)),
             stdin=asyncio.subprocess.DEVNULL,
             env=self.environ,
         )
-
-    async def _stop_download(self) -> None:
-        assert self._download is not None  # noqa: S101 - pushed after it was started
-        if self._download.returncode is None:
-            with suppress(ProcessLookupError):
-                self._download.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await self._download.wait()
-            except TimeoutError:
-                self._download.kill()
-                await self._download.wait()
 
     async def _download_failure(self) -> ComfyportError:
         """Returns when the download failed as a whole; one file that failed is the matter of the jobs that need it."""
@@ -188,3 +179,15 @@ class Worker:
             return False
         left = section["seconds_left"]
         return left is not None and left <= self.settings.startup_wait_seconds
+
+
+async def _stop_step(step: asyncio.subprocess.Process) -> None:
+    if step.returncode is None:
+        with suppress(ProcessLookupError):
+            step.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await step.wait()
+        except TimeoutError:
+            step.kill()
+            await step.wait()

@@ -1,7 +1,9 @@
 """A whole download onto a volume: what stands there afterwards, and what is told."""
 
 import hashlib
+import io
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,22 @@ from comfyport.errors import DiskFull, VolumeUnusable
 from comfyport.models.access import Access
 from comfyport.models.events import Event, FileFailed, FileReady
 from comfyport.models.lock import Entry
-from comfyport.models.sync import Sync, SyncResult, verify
+from comfyport.models.sync import Sync, SyncResult
+from comfyport.models.verify import verify
 from comfyport.models.volume import Volume
 from emulators.hub import HubEmulator
 from emulators.hub.faults import Fault
 from emulators.hub.shelves import Repo
-from tests.conftest import entry
+from tests.conftest import TINY_CHECKPOINT, entry
 
 A, B = b"model a" * 1000, b"model b" * 2000
 
 
 @pytest.fixture
 def hub() -> Iterator[HubEmulator]:
-    with HubEmulator({"owner/name": Repo({"a.safetensors": A, "b.safetensors": B})}) as emulator:
+    with HubEmulator(
+        {"owner/name": Repo({"a.safetensors": A, "b.safetensors": B, "tiny.safetensors": TINY_CHECKPOINT})}
+    ) as emulator:
         yield emulator
 
 
@@ -116,13 +121,13 @@ def test_a_damaged_file_is_replaced(hub: HubEmulator, volume: Volume):
 
 
 def test_an_unpinned_entry_is_checked_against_what_came_first(hub: HubEmulator, volume: Volume):
-    unpinned = pinned("a.safetensors", A).model_copy(update={"size": None, "sha256": None})
+    unpinned = pinned("tiny.safetensors", TINY_CHECKPOINT).model_copy(update={"size": None, "sha256": None})
 
     sync(hub, volume, unpinned)
 
-    receipt = volume.receipt("checkpoints/a.safetensors")
+    receipt = volume.receipt("checkpoints/tiny.safetensors")
     assert receipt is not None
-    assert receipt.sha256 == hashlib.sha256(A).hexdigest()
+    assert receipt.sha256 == hashlib.sha256(TINY_CHECKPOINT).hexdigest()
 
 
 def test_a_volume_that_is_too_small_is_told_before_the_first_byte(hub: HubEmulator, volume: Volume):
@@ -169,7 +174,21 @@ def test_staged_parts_cross_over_to_the_volume(hub: HubEmulator, tmp_path: Path)
     assert place.file("checkpoints/a.safetensors").read_bytes() == A
 
 
-def test_verify_finds_what_a_receipt_cannot_see_only_when_it_reads(hub: HubEmulator, volume: Volume):
+def test_verify_finds_what_a_receipt_cannot_see_only_when_it_reads(volume: Volume):
+    content = bytes(4 << 20)
+    with HubEmulator({"owner/name": Repo({"large.bin": content})}) as hub:
+        model = pinned("large.bin", content)
+        sync(hub, volume, model)
+    file = volume.file(model.path)
+    before = file.stat()
+    file.write_bytes(content[: 200 << 10] + b"x" + content[(200 << 10) + 1 :])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert verify([model], volume, full=False) == []
+    assert [entry.path for entry, _ in verify([model], volume, full=True)] == [model.path]
+
+
+def test_verify_finds_most_damage_in_a_few_blocks(hub: HubEmulator, volume: Volume):
     model = pinned("a.safetensors", A)
     sync(hub, volume, model)
     file = volume.file(model.path)
@@ -177,5 +196,110 @@ def test_verify_finds_what_a_receipt_cannot_see_only_when_it_reads(hub: HubEmula
     file.write_bytes(A[:-1] + b"x")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert verify([model], volume, full=False) == []
-    assert [entry.path for entry, _ in verify([model], volume, full=True)] == [model.path]
+    assert [entry.path for entry, _ in verify([model], volume, full=False)] == [model.path]
+
+
+def test_the_same_content_twice_is_fetched_once_and_linked(hub: HubEmulator, volume: Volume):
+    twin = pinned("a.safetensors", A).model_copy(update={"directory": "unet", "name": "deep/b.safetensors"})
+
+    result = sync(hub, volume, pinned("a.safetensors", A), twin)
+
+    link = volume.file("unet/deep/b.safetensors")
+    assert sorted(model.state for model in result.models) == ["downloaded", "linked"]
+    assert sum(request.bytes_sent for request in hub.requests) <= len(A) + 1
+    assert link.read_bytes() == A
+    links = [path for path in (link, volume.file("checkpoints/a.safetensors")) if path.is_symlink()]
+    assert [path.readlink().is_absolute() for path in links] == [False]
+
+
+def test_a_linked_volume_is_warm_and_may_be_mounted_elsewhere(hub: HubEmulator, volume: Volume):
+    entries = [pinned("a.safetensors", A), pinned("a.safetensors", A).model_copy(update={"directory": "unet"})]
+    sync(hub, volume, *entries)
+    moved = Volume(volume.root.rename(volume.root.with_name("moved")))
+    asked = len(hub.requests)
+
+    result = sync(hub, moved, *entries)
+
+    assert [model.state for model in result.models] == ["ready", "ready"]
+    assert len(hub.requests) == asked
+
+
+def test_a_cache_that_the_platform_mounted_is_linked_instead_of_downloaded(
+    hub: HubEmulator, volume: Volume, tmp_path: Path
+):
+    digest = hashlib.sha256(A).hexdigest()
+    blob = tmp_path / "cache" / "hub" / "models--owner--name" / "blobs" / digest
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(A)
+    model = pinned("a.safetensors", A)
+
+    result = Sync([model], volume, Access(hf_endpoint=hub.url), hubs=[tmp_path / "cache" / "hub"]).run()
+
+    assert [found.state for found in result.models] == ["linked"]
+    assert volume.file(model.path).read_bytes() == A
+    assert hub.requests == []
+
+
+def test_what_a_job_waits_for_comes_next(volume: Volume):
+    names = [f"{number}.safetensors" for number in range(12)]
+    order: list[str] = []
+    with HubEmulator({"owner/name": Repo({name: A + name.encode() for name in names})}) as hub:
+        entries = [pinned(name, A + name.encode()) for name in names]
+        running = Sync(entries, volume, Access(hf_endpoint=hub.url))
+
+        def note(event: Event) -> None:
+            if isinstance(event, FileReady):
+                order.append(event.path)
+                running.prefer({"11.safetensors"})
+
+        running.observe = note
+        running.run()
+
+    assert order.index("checkpoints/11.safetensors") < 6
+
+
+def test_an_archive_is_unpacked_and_a_second_run_asks_nobody(hub: HubEmulator, volume: Volume):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("antelopev2/det.onnx", b"d" * 100)
+        packed.writestr("antelopev2/glint.onnx", b"g" * 200)
+    content = buffer.getvalue()
+    how = {"format": "zip", "into": "insightface/models/antelopev2", "strip": 1}
+    with HubEmulator({"owner/name": Repo({"antelopev2.zip": content})}) as other:
+        model = pinned("antelopev2.zip", content, directory="insightface", archive=how)
+        first, second = sync(other, volume, model), sync(other, volume, model)
+        asked = sum(request.bytes_sent for request in other.requests)
+
+    assert first.models[0].error is None
+    assert [first.models[0].state, second.models[0].state] == ["downloaded", "ready"]
+    assert volume.file("insightface/models/antelopev2/glint.onnx").read_bytes() == b"g" * 200
+    assert not volume.file("insightface/antelopev2.zip").exists()
+    assert asked <= len(content) + 1
+
+
+def test_an_archive_whose_file_was_deleted_is_fetched_again(volume: Volume):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        packed.writestr("det.onnx", b"d" * 100)
+    content = buffer.getvalue()
+    how = {"format": "zip", "into": "insightface", "strip": 0}
+    with HubEmulator({"owner/name": Repo({"a.zip": content})}) as hub:
+        model = pinned("a.zip", content, directory="insightface", archive=how)
+        sync(hub, volume, model)
+        volume.file("insightface/det.onnx").unlink()
+
+        result = sync(hub, volume, model)
+
+    assert result.models[0].state == "downloaded"
+    assert volume.file("insightface/det.onnx").exists()
+
+
+def test_a_folder_that_leads_off_the_volume_is_not_followed(hub: HubEmulator, volume: Volume, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    (volume.models / "checkpoints").symlink_to(tmp_path / "elsewhere")
+
+    result = sync(hub, volume, pinned("a.safetensors", A))
+
+    assert result.models[0].error is not None
+    assert "leads off the volume" in result.models[0].error.message
+    assert list((tmp_path / "elsewhere").iterdir()) == []

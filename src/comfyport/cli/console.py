@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -28,11 +29,16 @@ BOARD_SECONDS = 0.25
 
 
 class Reporter:
-    """Shows a download on stderr and on the board, from `with` to its end."""
+    """Shows a download on stderr and on the board, from `with` to its end.
 
-    def __init__(self, state: progress.Progress, board: Board) -> None:
+    What the board says is wanted is handed to `prefer`.
+    """
+
+    def __init__(self, state: progress.Progress, board: Board, *, prefer: Callable[[set[str]], None]) -> None:
         self.state = state
         self.board = board
+        self._prefer = prefer
+        self._wanted: set[str] = set()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="reporter", daemon=True)
         self._next_line = time.monotonic() + LINE_SECONDS
@@ -69,12 +75,19 @@ class Reporter:
 
     def _tick(self) -> None:
         while not self._ended.wait(BOARD_SECONDS):
+            self._hear_wishes()
             self.board.write("models", self.state.as_section())
             if self._bars:
                 self._bars.show(self.state)
             elif time.monotonic() >= self._next_line:
                 self._next_line = time.monotonic() + LINE_SECONDS
                 typer.echo(_line(self.state), err=True)
+
+    def _hear_wishes(self) -> None:
+        wanted = set((self.board.read("wanted") or {}).get("names", ()))
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._prefer(wanted)
 
 
 class _Bars:

@@ -1,81 +1,58 @@
-"""`comfyport models`: sync, plan, verify."""
+"""`comfyport models`: sync, plan, verify, gc."""
 
 import json
-import os
-import signal
-import sys
-import threading
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from comfyport.cli.console import Reporter
-from comfyport.models import lock, plan
-from comfyport.models.access import Access
-from comfyport.models.lock import Entry
-from comfyport.models.progress import Progress
-from comfyport.models.sync import Sync, verify
-from comfyport.models.volume import Volume
-from comfyport.settings import Settings
-from comfyport.status import Board
+from comfyport.cli.options import JsonOption, LockedOption, LockOption, VolumeOption, ask
+from comfyport.cli.prefetch import prefetch_command
+from comfyport.cli.sync import sync_command
+from comfyport.models import gc, lock, plan
+from comfyport.models.lock import require_locked
+from comfyport.models.verify import verify
 
 app = typer.Typer(help="The models on the volume.", no_args_is_help=True)
 
-# A thread that waits for a silent server hears of a stop only when its time-out ends.
-STOP_SECONDS = 2.0
 WORK_LEFT = 3
 
-LockOption = Annotated[Path | None, typer.Option("--lock", help="The lock file; else COMFYPORT_LOCK.")]
-VolumeOption = Annotated[Path | None, typer.Option("--volume", help="The volume; else COMFYPORT_VOLUME.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
-
-@app.command("sync")
-def sync_command(lock: LockOption = None, volume: VolumeOption = None, as_json: JsonOption = False) -> None:
-    """Fetch what the lock asks for and the volume lacks."""
-    settings, entries, place = _ask(lock, volume)
-    stop = _stop_on_signal()
-    reporter = Reporter(Progress(entries), Board(settings.run_folder))
-    with reporter:
-        result = Sync(entries, place, _access(settings), observe=reporter.observe, stop=stop).run()
-    fetched = sum(model.bytes for model in result.models)
-    failed = sum(model.state == "failed" for model in result.models)
-    typer.echo(
-        f"models: {len(result.models) - failed} of {len(result.models)} ready, "
-        f"{fetched / 1e6:.1f} MB downloaded in {result.seconds:.1f} s",
-        err=True,
-    )
-    if as_json:
-        typer.echo(json.dumps(result.as_json()))
-    if not result.ok:
-        raise typer.Exit(1)
+app.command("sync")(sync_command)
+app.command("prefetch")(prefetch_command)
 
 
 @app.command("plan")
-def plan_command(lock: LockOption = None, volume: VolumeOption = None, as_json: JsonOption = False) -> None:
+def plan_command(
+    lock_file: LockOption = None, volume: VolumeOption = None, locked: LockedOption = False, as_json: JsonOption = False
+) -> None:
     """Show what `sync` would do, and do nothing."""
-    _, entries, place = _ask(lock, volume)
-    made = plan.make(entries, state=place.state, receipt=place.receipt)
+    settings, entries, place = ask(lock_file, volume)
+    if locked:
+        require_locked(str(lock_file or settings.lock), entries)
+    whole = lock.load(lock_file or settings.lock).models
+    made = plan.make(entries, state=place.state, receipt=place.receipt, managed=place.managed(), lock=whole)
+    free = _free_bytes(place.models)
     if as_json:
-        typer.echo(json.dumps(_plan_document(made)))
+        typer.echo(json.dumps(_plan_document(made, free)))
     else:
-        for action in made.actions:
-            typer.echo(f"{action.kind:<10} {action.entry.path}{action.reason and f' ({action.reason})'}")
-        typer.echo(f"{made.bytes_to_fetch / 1e6:.1f} MB to fetch")
+        _show_plan(made, free)
     if made.work:
         raise typer.Exit(WORK_LEFT)
 
 
 @app.command("verify")
 def verify_command(
-    lock: LockOption = None,
+    lock_file: LockOption = None,
     volume: VolumeOption = None,
     full: Annotated[bool, typer.Option("--full", help="Read every byte.")] = False,
+    locked: LockedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check that the volume holds what the lock asks for."""
-    _, entries, place = _ask(lock, volume)
+    settings, entries, place = ask(lock_file, volume)
+    if locked:
+        require_locked(str(lock_file or settings.lock), entries)
     problems = verify(entries, place, full=full)
     if as_json:
         listed = [{"path": entry.path, "problem": reason} for entry, reason in problems]
@@ -88,43 +65,58 @@ def verify_command(
         raise typer.Exit(WORK_LEFT)
 
 
-def _ask(lock_file: Path | None, volume: Path | None) -> tuple[Settings, tuple[Entry, ...], Volume]:
-    settings = Settings.load()
-    entries = lock.load(lock_file or settings.lock).choose(settings.model_groups)
-    return settings, entries, Volume(volume or settings.volume_folder, staging=settings.staging)
+@app.command("gc")
+def gc_command(
+    lock_file: LockOption = None,
+    volume: VolumeOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove managed files that the lock no longer names, and what broken downloads left."""
+    settings, _, place = ask(lock_file, volume)
+    whole = lock.load(lock_file or settings.lock).models
+    removal = gc.plan_removal(whole, place)
+    if not dry_run:
+        gc.remove(removal, whole, place)
+    if as_json:
+        listed = {"files": removal.files, "parts": [part.name for part in removal.parts], "leases": removal.leases}
+        typer.echo(json.dumps({"ok": True, "dry_run": dry_run, "bytes": removal.bytes, **listed}))
+        return
+    verb = "would remove" if dry_run else "removed"
+    for name in (*removal.files, *(part.name for part in removal.parts), *removal.leases):
+        typer.echo(f"{verb} {name}")
+    typer.echo(f"{verb} {removal.bytes / 1e6:.1f} MB in all")
 
 
-def _access(settings: Settings) -> Access:
-    return Access(settings.hf_endpoint, settings.hf_token.reveal(), os.environ)
+def _show_plan(made: plan.Plan, free: int) -> None:
+    for action in made.actions:
+        typer.echo(f"{action.kind:<10} {action.entry.path}{action.reason and f' ({action.reason})'}")
+    for path in made.orphaned:
+        typer.echo(f"{'orphaned':<10} {path} (`comfyport models gc` removes it)")
+    for share in made.by_group if len(made.by_group) > 1 else ():
+        typer.echo(
+            f"group {share.group or 'none'}: {share.have} of {share.files} there, "
+            f"{share.bytes_to_fetch / 1e6:.1f} of {share.bytes / 1e6:.1f} MB to fetch"
+        )
+    typer.echo(f"{made.bytes_to_fetch / 1e6:.1f} MB to fetch, {free / 1e6:.1f} MB free")
 
 
-def _plan_document(made: plan.Plan) -> dict[str, Any]:
+def _plan_document(made: plan.Plan, free: int) -> dict[str, Any]:
     return {
         "ok": not made.work,
         "bytes_to_fetch": made.bytes_to_fetch,
+        "bytes_free": free,
         "models": [
-            {
-                "path": action.entry.path,
-                "action": action.kind,
-                "reason": action.reason,
-                "size": action.entry.size,
-            }
+            {"path": action.entry.path, "action": action.kind, "reason": action.reason, "size": action.entry.size}
             for action in made.actions
         ],
+        "orphaned": list(made.orphaned),
+        "groups": {share.group: {"files": share.files, "have": share.have} for share in made.by_group},
     }
 
 
-def _stop_on_signal() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; the process ends with 128 + signal soon after, whatever it waits for."""
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, _frame: object) -> None:
-        stop.set()
-        end = threading.Timer(STOP_SECONDS, os._exit, (128 + number,))
-        end.daemon = True
-        end.start()
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    return stop
+def _free_bytes(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

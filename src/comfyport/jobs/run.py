@@ -38,11 +38,13 @@ async def execute(request: Request, client: Client, *, api_key: str, observe: Me
     extra_data = {"api_key_comfy_org": api_key} if api_key else {}
     async with Listener(client, client_id, observe) as listener:
         submitted_at = asyncio.get_running_loop().time()
-        prompt_id = await client.submit(request.workflow, client_id=client_id, extra_data=extra_data)
+        submitting = asyncio.ensure_future(client.submit(request.workflow, client_id=client_id, extra_data=extra_data))
         try:
+            # Shielded: a job that is cancelled while ComfyUI takes its prompt has a prompt to take back.
+            prompt_id = await asyncio.shield(submitting)
             entry = await ended(client, listener, prompt_id)
         except asyncio.CancelledError:
-            await _take_back(client, prompt_id)
+            await _take_back(client, submitting)
             raise
     total = asyncio.get_running_loop().time() - submitted_at
     messages = _messages(entry)
@@ -51,10 +53,11 @@ async def execute(request: Request, client: Client, *, api_key: str, observe: Me
     return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
 
 
-async def _take_back(client: Client, prompt_id: str) -> None:
-    logger.info("taking the prompt back prompt_id=%s", prompt_id)
+async def _take_back(client: Client, submitting: "asyncio.Future[str]") -> None:
     with suppress(ComfyportError, TimeoutError):
         async with asyncio.timeout(CANCEL_SECONDS):
+            prompt_id = await submitting
+            logger.info("taking the prompt back prompt_id=%s", prompt_id)
             await client.cancel(prompt_id)
 
 

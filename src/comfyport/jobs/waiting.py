@@ -10,10 +10,11 @@ POLL_SECONDS = 0.1
 
 
 async def for_models(names: set[str], board: Board) -> None:
-    """Returns when every file of `names` that is being downloaded is there.
+    """Returns when every file of `names` that is being downloaded is there; asks the downloader to bring them first.
 
     Files that the downloader knows nothing of are ComfyUI's to judge. Raises ModelNotReady for those that failed.
     """
+    asked = False
     while True:
         section = board.read("models")
         if section is None:
@@ -26,6 +27,9 @@ async def for_models(names: set[str], board: Board) -> None:
             return
         if section["state"] == "failed":
             raise ModelNotReady({file["path"]: (section["error"] or {}).get("message", "") for file in needed})
+        if needed and not asked:
+            asked = True
+            board.write("wanted", {"names": sorted(file["name"].rsplit("/", 1)[-1] for file in needed)})
         await asyncio.sleep(POLL_SECONDS)
 
 

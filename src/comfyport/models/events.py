@@ -40,6 +40,10 @@ class FileFailed:
     message: str
 
 
+class Stopped(Exception):
+    """The work was asked to stop."""
+
+
 Event = FileStarted | FileAdvanced | FileReady | FileFailed
 Observer = Callable[[Event], None]
 

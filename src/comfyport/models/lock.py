@@ -4,45 +4,55 @@
      "groups": ["default"], "sources": [{"type": "huggingface", "repo": "o/r", "revision": "…", "file": "a"}]}]}
 
 `directory` and `name` are ComfyUI's own words (a workflow's `properties.models`), so that entries paste both ways.
+`schema.py` makes models.lock.schema.json, for editors, from the classes here.
 """
 
 import json
 import os
 import re
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from comfyport.errors import InvalidLock, UnknownGroup
+from comfyport.errors import InvalidLock, NotLocked, UnknownGroup
+from comfyport.models.paths import RemotePath, SafePath, folded
 
 DEFAULT_GROUP = "default"
 
-# Windows opens a device for these names whatever follows the dot; a lock must mean the same everywhere.
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# What common hosts call a token, a key or a signature in a query: Civitai, S3, CloudFront, Google, Azure, GitHub.
+_SECRET_NAME = re.compile(
+    r".*(token|signature|credential|passw(or)?d|secret|api_?key|access_?key(_?id)?)"
+    r"|key|key_pair_id|sig|auth|authorization|policy|jwt|googleaccessid",
+    re.IGNORECASE,
+)
 
 
-def _safe_path(text: str) -> str:
-    """A relative path with forward slashes that stays below where it starts."""
-    path = PurePosixPath(text)
-    if not text or text != path.as_posix() or path.is_absolute() or text == ".":
-        raise ValueError("must be a plain relative path such as checkpoints/a.safetensors")
-    if "\\" in text or ":" in text or any(ord(character) < 32 for character in text):
-        raise ValueError("must not contain a backslash, a colon or a control character")
-    if any(part == ".." or _DEVICE.fullmatch(part) for part in path.parts):
-        raise ValueError("must not contain '..' or the name of a device")
-    return text
-
-
-def _https(text: str) -> str:
-    if not text.startswith(("https://", "http://")):
-        raise ValueError("must start with https:// or http://")
-    if "@" in text.split("/", 3)[2]:
+def _plain_address(text: str) -> str:
+    """`text`, if it is a web address that holds no secret. Raises ValueError."""
+    if not text.startswith(("https://", "http://")) or any(character <= " " or character == "\\" for character in text):
+        raise ValueError("must start with https:// or http:// and hold no space or backslash")
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
         raise ValueError("must not contain a user name or password; name a variable with `auth` instead")
+    if not parts.hostname:
+        raise ValueError("must name a host")
+    for name, _ in parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True):
+        if _SECRET_NAME.fullmatch(name.strip().replace("-", "_")):
+            raise ValueError(
+                f"must not carry a token or a signature ({name}=): leave it out and name the variable that holds "
+                "the token with `auth`; an address that was signed for a time is no source"
+            )
     return text
 
 
-SafePath = Annotated[str, AfterValidator(_safe_path)]
+def _known_to_the_hub(text: str) -> str:
+    if "--" in text or ".." in text or re.search(r"[.-](/|$)|\.git$", text):
+        raise ValueError("is no name of a repository on the Hub")
+    return text
 
 
 class _Strict(BaseModel):
@@ -50,55 +60,107 @@ class _Strict(BaseModel):
 
 
 class HuggingFaceSource(_Strict):
-    """A file in a repository on the Hugging Face Hub, at a commit."""
+    """A file in a repository on the Hugging Face Hub, at a commit. HF_TOKEN opens gated and private ones."""
 
     type: Literal["huggingface"]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Annotated[str, Field(pattern=r"^[\w./-]+$")]
-    file: SafePath
+    repo: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="owner/name"),
+        AfterValidator(_known_to_the_hub),
+    ]
+    revision: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_+-]+([./][A-Za-z0-9_+-]+)*$",
+            description="A commit, 40 hex digits. A branch or a tag works, but `--locked` refuses it.",
+        ),
+    ]
+    file: Annotated[RemotePath, Field(description="The file's path in the repository.")]
+
+
+class CivitaiSource(_Strict):
+    """A file of a model version on Civitai. CIVITAI_TOKEN opens those that need a login."""
+
+    type: Literal["civitai"]
+    version_id: Annotated[int, Field(ge=1, description="`modelVersionId` in the page's address.")]
+    file_id: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="One of the version's files; without it, the version's primary file."
+    )
 
 
 class UrlSource(_Strict):
-    """A file at a plain address; `auth` names the environment variable that holds a bearer token."""
+    """A file at a plain address."""
 
     type: Literal["url"]
-    url: Annotated[str, AfterValidator(_https)]
-    auth: Annotated[str, Field(pattern=r"^env:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    url: Annotated[
+        str,
+        AfterValidator(_plain_address),
+        Field(json_schema_extra={"pattern": "^https?://"}, description="Without a token, a password or a signature."),
+    ]
+    auth: Annotated[str, Field(pattern=r"^env:[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+        default=None, description="The environment variable that holds a bearer token, as env:NAME."
+    )
 
 
-Source = Annotated[HuggingFaceSource | UrlSource, Field(discriminator="type")]
+Source = Annotated[HuggingFaceSource | CivitaiSource | UrlSource, Field(discriminator="type")]
+
+
+class Archive(_Strict):
+    """What becomes of an entry that is an archive: its files are unpacked below `models/`."""
+
+    format: Literal["zip", "tar"] = Field(description="zip, or tar, compressed or not.")
+    into: Annotated[SafePath, Field(description="The folder below models/ that its files go to.")]
+    strip: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Folders to drop from the beginning of each file's path."
+    )
 
 
 class Entry(_Strict):
     """One model file: where ComfyUI reads it, which bytes it has, and where they come from, in order."""
 
-    directory: SafePath
-    name: SafePath
-    size: Annotated[int, Field(ge=0)] | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    groups: tuple[str, ...] = ()
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    directory: Annotated[SafePath, Field(description="The folder below models/, for example checkpoints.")]
+    name: Annotated[SafePath, Field(description="The file's name in that folder, as workflows write it.")]
+    size: Annotated[int, Field(ge=0)] | None = Field(default=None, description="In bytes.")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="64 lower hex digits. Without it, what comes first is recorded and checked later."
+    )
+    groups: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")], ...] = Field(
+        default=(), description="What MODEL_GROUPS chooses from."
+    )
+    sources: Annotated[
+        tuple[Source, ...], Field(min_length=1, description="Tried in order; all must give the same bytes.")
+    ]
+    archive: Archive | None = Field(default=None, description="If the file is to be unpacked.")
 
     @property
     def path(self) -> str:
-        """Where the file lies below `models/`, for example `checkpoints/a.safetensors`."""
+        """Where the file lies below `models/`, for example `checkpoints/a.safetensors`.
+
+        For an archive it is the name that its receipt goes by: only what it holds is kept.
+        """
         return f"{self.directory}/{self.name}"
 
 
 class Lock(_Strict):
-    """A whole models.lock.json."""
+    """The models that comfyport brings to a volume, pinned."""
 
+    schema_file: str | None = Field(default=None, alias="$schema", description="For editors.")
     version: Literal[1]
     models: tuple[Entry, ...]
 
     @model_validator(mode="after")
     def _one_entry_per_path(self) -> "Lock":
-        # Two names that differ in case alone are one file on some volumes.
         seen: set[str] = set()
+        folders: dict[str, str] = {}
         for entry in self.models:
-            if entry.path.lower() in seen:
+            path = folded(entry.path)
+            if path in seen:
                 raise ValueError(f"{entry.path} is listed twice")
-            seen.add(entry.path.lower())
+            seen.add(path)
+            parts = path.split("/")
+            folders |= {"/".join(parts[:end]): entry.path for end in range(1, len(parts))}
+        for path in seen.intersection(folders):
+            raise ValueError(f"{folders[path]} lies in a folder that another entry names as its file")
         return self
 
     @property
@@ -134,6 +196,23 @@ def load(file: Path) -> Lock:
         return Lock.model_validate(document)
     except ValidationError as error:
         raise InvalidLock(str(file), [_problem(problem, document) for problem in error.errors()]) from None
+
+
+def require_locked(file: str, entries: Sequence[Entry]) -> None:
+    """Refuses entries that leave open which bytes they are. Raises NotLocked, naming each and what it misses."""
+    listed = [f"{entry.path} ({', '.join(missing)})" for entry in entries if (missing := _missing(entry))]
+    if listed:
+        raise NotLocked(file, listed)
+
+
+def _missing(entry: Entry) -> list[str]:
+    branches = [
+        f"revision {source.revision!r} is no commit"
+        for source in entry.sources
+        if isinstance(source, HuggingFaceSource) and not _COMMIT.fullmatch(source.revision)
+    ]
+    unknown = [f"no {field}" for field in ("size", "sha256") if getattr(entry, field) is None]
+    return unknown + branches
 
 
 def _problem(problem: Any, document: Any) -> str:

@@ -1,30 +1,34 @@
 """Carries a plan out: the volume gets what the lock asks for, and every step is told as an event."""
 
-import hashlib
 import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from comfyport.errors import ComfyportError, DiskFull, ModelError
-from comfyport.models import plan
+from comfyport.models import caches, plan
 from comfyport.models.access import Access
-from comfyport.models.events import FileAdvanced, FileFailed, FileReady, FileStarted, Observer, shielded
-from comfyport.models.lock import Entry, Source
+from comfyport.models.events import FileFailed, FileReady, FileStarted, Observer, Stopped, shielded
+from comfyport.models.lock import Entry
+from comfyport.models.paths import no_links_on_the_way
 from comfyport.models.plan import Action
+from comfyport.models.verify import digest_of
 from comfyport.models.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-FILES_AT_ONCE = 4
-CHUNK = 1 << 20
+# More than one, so that one file's hash and another's download do not wait for each other; few, so that the first
+# files of the lock are whole first.
+FILES_AT_ONCE = 3
+CONNECTIONS = 16
 # A volume that is filled to the last byte breaks whatever writes to it next.
 RESERVE_BYTES = 64 << 20
+LEASE_POLL_SECONDS = 0.25
+
+ModelState = Literal["ready", "downloaded", "linked", "failed"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class ModelResult:
     """What became of one entry; `bytes` is what crossed the network, `source` where it came from."""
 
     path: str
-    state: Literal["ready", "downloaded", "failed"]
+    state: ModelState
     bytes: int = 0
     seconds: float = 0.0
     source: str | None = None
@@ -75,10 +79,37 @@ class SyncResult:
         }
 
 
+@dataclass
+class _Queue:
+    """The entries that still have to be brought, in the order in which they are begun."""
+
+    entries: list[Entry]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def prefer(self, names: set[str]) -> None:
+        """Moves the files with these names to the front."""
+        with self.lock:
+            self.entries.sort(key=lambda entry: entry.name.rsplit("/", 1)[-1] not in names)
+
+    def snapshot(self) -> list[Entry]:
+        """The entries as they stand in line now."""
+        with self.lock:
+            return list(self.entries)
+
+    def remove(self, entry: Entry) -> bool:
+        """Takes an entry out; False if another thread was faster."""
+        with self.lock:
+            if entry not in self.entries:
+                return False
+            self.entries.remove(entry)
+            return True
+
+
 class Sync:
     """Brings `entries` to `volume`.
 
-    Setting `stop` ends the downloads under way.
+    `hubs` are Hugging Face caches that the platform has mounted. Setting `stop` ends the downloads under way; `prefer`
+    moves files to the front while it runs.
     """
 
     def __init__(
@@ -87,135 +118,180 @@ class Sync:
         volume: Volume,
         access: Access,
         *,
+        hubs: Sequence[Path] = (),
+        connections: int = CONNECTIONS,
         observe: Observer = lambda event: None,
         stop: threading.Event | None = None,
+        patience: Any = None,
     ) -> None:
         self.entries = entries
         self.volume = volume
         self.access = access
+        self.hubs = hubs
+        self.connections = connections
         self.observe = shielded(observe)
         self.stop = stop or threading.Event()
+        self._patience = patience
+        self._queue = _Queue([])
+        self._results: dict[str, ModelResult] = {}
+        self._interrupted: BaseException | None = None
+
+    def prefer(self, names: set[str]) -> None:
+        """Brings the files with these names next: a job waits for them."""
+        self._queue.prefer(names)
 
     def run(self) -> SyncResult:
         """Makes a plan and carries it out; a file that fails does not keep the others.
 
-        Raises VolumeUnusable, and DiskFull before the first byte when the volume is too small.
+        Raises VolumeUnusable, DiskFull before the first byte when the volume is too small, and Stopped.
         """
         started = time.monotonic()
         made = plan.make(self.entries, state=self.volume.state, receipt=self.volume.receipt)
         for action in made.actions:
             if action.kind == "have":
-                self._tell_ready(action.entry)
+                self._note(action.entry, "ready")
         if made.work:
             self.volume.prepare()
-            self.volume.remove_stale_parts()
-            self._check_space(made)
-        with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="model") as pool:
-            results = tuple(pool.map(self._carry_out, made.actions))
+            self._carry_out(made.work)
+        results = tuple(self._results[entry.path] for entry in self.entries)
         return SyncResult(self.volume.root, time.monotonic() - started, results)
 
-    def _check_space(self, made: plan.Plan) -> None:
-        free = self.volume.free_bytes()
-        if made.bytes_to_fetch and made.bytes_to_fetch + RESERVE_BYTES > free:
-            raise DiskFull(str(self.volume.root), needed=made.bytes_to_fetch + RESERVE_BYTES, free=free)
+    def _carry_out(self, work: Sequence[Action]) -> None:
+        # Here and not above: a warm start needs none of these, and they take longer to load than all that it does.
+        from comfyport.models.fetching import Fetcher
+        from comfyport.models.leases import Leases
+        from comfyport.models.parts import bytes_there
+        from comfyport.models.transfer import Patience
 
-    def _carry_out(self, action: Action) -> ModelResult:
+        missing = [action.entry for action in work if not self._settled_without_download(action)]
+        there = bytes_there(self.volume.parts, (entry.sha256 for entry in missing if entry.sha256))
+        self._check_space(missing, there)
+        self._queue.entries[:] = missing
+        fetcher = Fetcher(
+            self.volume,
+            self.access,
+            connections=self.connections,
+            observe=self.observe,
+            stop=self.stop,
+            patience=self._patience or Patience(),
+        )
+        leases = Leases(self.volume.leases)
+        count = min(FILES_AT_ONCE, len(missing))
+        threads = [
+            threading.Thread(target=self._work, args=(fetcher, leases), name=f"model-{number}")
+            for number in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._interrupted:
+            raise self._interrupted
+        if self.stop.is_set():
+            raise Stopped
+
+    def _check_space(self, missing: Sequence[Entry], there: int) -> None:
+        needed = sum(entry.size or 0 for entry in missing) - there
+        free = self.volume.free_bytes()
+        if needed > 0 and needed + RESERVE_BYTES > free:
+            raise DiskFull(str(self.volume.root), needed=needed + RESERVE_BYTES, free=free)
+
+    def _settled_without_download(self, action: Action) -> bool:
+        """Whether a file that is there already is the one: the user's own, the platform's, or under another name."""
         entry, started = action.entry, time.monotonic()
-        if action.kind == "have":
-            return ModelResult(entry.path, "ready")
         try:
             if action.kind == "unverified" and self._adopted(entry):
-                return ModelResult(entry.path, "ready", seconds=time.monotonic() - started)
-            transferred, source = self._download(entry)
-        except (ComfyportError, OSError) as error:
-            return self._failed(entry, error, time.monotonic() - started)
-        return ModelResult(entry.path, "downloaded", transferred, time.monotonic() - started, source)
+                self._note(entry, "ready", started=started)
+                return True
+            cached = caches.find(entry, self.hubs) if not entry.archive else None
+            if cached:
+                no_links_on_the_way(self.volume.root, entry.path)
+                self._link(entry, cached, f"the cache at {cached.parent}")
+                self._note(entry, "linked", started=started, source=str(cached))
+                return True
+        except ComfyportError as error:
+            self._fail(entry, error, started)
+            return True
+        except OSError as error:
+            self._fail(entry, ModelError(f"{entry.path}: {error}", path=entry.path), started)
+            return True
+        return False
 
     def _adopted(self, entry: Entry) -> bool:
         """Reads a file that has no valid receipt; keeps it if it is what the lock names, or the lock does not say."""
-        file = self.volume.file(entry.path)
         self.observe(FileStarted(entry.path, entry.size))
-        digest = digest_of(file)
+        digest = digest_of(self.volume.file(entry.path))
         if entry.sha256 and digest != entry.sha256:
             logger.warning("model path=%s differs from the lock and is fetched anew", entry.path)
             return False
         self.volume.write_receipt(entry.path, sha256=digest, source="found on the volume")
-        self._tell_ready(entry)
         return True
 
-    def _download(self, entry: Entry) -> tuple[int, str]:
-        """Fetches `entry` from the first source that gives it; the bytes transferred, and from where."""
-        problems: list[ComfyportError] = []
-        for source in entry.sources:
-            try:
-                return self._download_from(entry, source)
-            except DiskFull:
-                raise
-            except ComfyportError as error:
-                problems.append(error)
-        if len(problems) == 1:
-            raise problems[0]
-        raise ModelError("\n".join(problem.message for problem in problems), path=entry.path)
-
-    def _download_from(self, entry: Entry, source: Source) -> tuple[int, str]:
-        # Here and not above: a warm start needs none of these, and they take longer to load than all it does.
-        import requests
-
-        from comfyport.models.sources import request_for
-        from comfyport.models.transfer import Transfer, Wanted
-
-        request = request_for(source, self.access)
-        part = self.volume.new_part(entry.path)
-        self.observe(FileStarted(entry.path, entry.size))
+    def _work(self, fetcher: Any, leases: Any) -> None:
+        """One of a few threads: brings one entry after the other, those first that nobody else is bringing."""
         try:
-            with requests.Session() as session:
-                fetched = Transfer(
-                    request,
-                    Wanted(entry.path, entry.size, entry.sha256),
-                    part,
-                    session=session,
-                    advance=lambda done: self.observe(FileAdvanced(entry.path, done)),
-                    stop=self.stop,
-                ).run()
-            self.volume.publish(part, entry.path)
-            self.volume.write_receipt(entry.path, sha256=fetched.sha256, source=request.shown)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-        self._tell_ready(entry)
-        return fetched.transferred, request.shown
+            while waiting := self._queue.snapshot():
+                for entry in waiting:
+                    if self._brought_with_lease(entry, fetcher, leases):
+                        break
+                else:
+                    if self.stop.wait(LEASE_POLL_SECONDS):
+                        return
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that called `run`
+            self._interrupted = self._interrupted or error
+            self.stop.set()
 
-    def _tell_ready(self, entry: Entry) -> None:
-        state = self.volume.state(entry.path)
-        self.observe(FileReady(entry.path, state.size if state else 0))
+    def _brought_with_lease(self, entry: Entry, fetcher: Any, leases: Any) -> bool:
+        """Whether the entry is settled: brought by this thread, or found to be there. False: another has the lease."""
+        lease = leases.take(entry.sha256 or entry.path.replace("/", "--"))
+        if lease is None:
+            return False
+        with lease:
+            if self._queue.remove(entry):
+                self._bring(entry, fetcher)
+        return True
 
-    def _failed(self, entry: Entry, problem: Exception, seconds: float) -> ModelResult:
-        error = problem if isinstance(problem, ComfyportError) else ModelError(f"{entry.path}: {problem}")
+    def _bring(self, entry: Entry, fetcher: Any) -> None:
+        started = time.monotonic()
+        try:
+            no_links_on_the_way(self.volume.root, f"{entry.archive.into}/x" if entry.archive else entry.path)
+            (action,) = plan.make([entry], state=self.volume.state, receipt=self.volume.receipt).actions
+            twin = self._twin(entry)
+            if action.kind == "have":
+                self._note(entry, "ready", started=started)
+            elif twin:
+                self._link(entry, self.volume.file(twin), f"the same file at {twin}")
+                self._note(entry, "linked", started=started, source=twin)
+            else:
+                self.observe(FileStarted(entry.path, entry.size))
+                brought = fetcher.bring(entry)
+                self._note(entry, "downloaded", started=started, source=brought.source, size=brought.transferred)
+        except ComfyportError as error:
+            self._fail(entry, error, started)
+        except OSError as error:
+            self._fail(entry, ModelError(f"{entry.path}: {error}", path=entry.path), started)
+
+    def _twin(self, entry: Entry) -> str | None:
+        """Another entry's path with the same content, if it is on the volume."""
+        for other in self.entries:
+            if other.path != entry.path and entry.sha256 and other.sha256 == entry.sha256 and not other.archive:
+                (action,) = plan.make([other], state=self.volume.state, receipt=self.volume.receipt).actions
+                if action.kind == "have" and not entry.archive:
+                    return other.path
+        return None
+
+    def _link(self, entry: Entry, target: Path, source: str) -> None:
+        self.volume.link(entry.path, target)
+        self.volume.write_receipt(entry.path, sha256=entry.sha256 or digest_of(target), source=source)
+
+    def _note(
+        self, entry: Entry, state: ModelState, *, started: float | None = None, source: str | None = None, size: int = 0
+    ) -> None:
+        seconds = time.monotonic() - started if started else 0.0
+        self._results[entry.path] = ModelResult(entry.path, state, size, seconds, source)
+        there = self.volume.state(entry.path)
+        self.observe(FileReady(entry.path, there.size if there else entry.size or 0))
+
+    def _fail(self, entry: Entry, error: ComfyportError, started: float) -> None:
+        self._results[entry.path] = ModelResult(entry.path, "failed", 0, time.monotonic() - started, error=error)
         self.observe(FileFailed(entry.path, error.code, error.message))
-        return ModelResult(entry.path, "failed", seconds=seconds, error=error)
-
-
-def digest_of(file: Path) -> str:
-    """The sha256 of a file, 64 lower hex digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def verify(entries: Sequence[Entry], volume: Volume, *, full: bool) -> list[tuple[Entry, str]]:
-    """The entries that are not as the lock says, each with the reason; `full` reads every byte.
-
-    Entries without a sha256 in the lock are held against their receipt.
-    """
-    problems: list[tuple[Entry, str]] = []
-    made = plan.make(entries, state=volume.state, receipt=volume.receipt)
-    for action in made.actions:
-        if action.kind != "have":
-            problems.append((action.entry, action.reason or action.kind))
-            continue
-        receipt = volume.receipt(action.entry.path)
-        if full and receipt and digest_of(volume.file(action.entry.path)) != receipt.sha256:
-            problems.append((action.entry, "its bytes are not those of its receipt"))
-    return problems

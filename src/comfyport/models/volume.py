@@ -2,38 +2,55 @@
 
     <volume>/models/<directory>/<name>          plain files, where ComfyUI reads them
     <volume>/custom_nodes/<name>/
-    <volume>/.comfyport/receipts/<path>.json    one per managed file: size, mtime, sha256, when, from where
-    <volume>/.comfyport/parts/                  downloads under way, private to the process that writes them
+    <volume>/.comfyport/receipts/<path>.json    one per managed file: size, mtime, sha256, sample, when, from where
+    <volume>/.comfyport/parts/                  downloads under way: see `parts.py`
+    <volume>/.comfyport/leases/                 who is fetching what: see `leases.py`
 
 A receipt says that a file was whole and right when it was put there; as long as size and mtime are the same, nobody
-needs to read the file again.
+needs to read the file again. An archive's receipt lists what was unpacked from it.
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from comfyport.errors import VolumeUnusable
 
-# A part this old belongs to nobody: no download stands still for so long.
-STALE_PART_SECONDS = 24 * 3600
+SAMPLE_BLOCKS = 16
+SAMPLE_BLOCK_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file that was unpacked from an archive: its path below `models/`, its bytes and its mtime."""
+
+    path: str
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is known of a file that comfyport has put on the volume, or has read and found right."""
+    """What is known of a file that comfyport has put on the volume, or has read and found right.
+
+    `sample` is the sha256 over 16 blocks of 64 KiB, spread evenly; empty for an archive, which has `members` instead.
+    """
 
     size: int
     mtime_ns: int
     sha256: str
     source: str
     at: float
+    sample: str = ""
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,8 @@ class Volume:
         self.models = root / "models"
         self.custom_nodes = root / "custom_nodes"
         self.parts = staging or root / ".comfyport" / "parts"
-        self._receipts = root / ".comfyport" / "receipts"
+        self.leases = root / ".comfyport" / "leases"
+        self.receipts = root / ".comfyport" / "receipts"
 
     def make_folders(self) -> None:
         """Makes the folders that a person looks into. Raises VolumeUnusable."""
@@ -60,27 +78,20 @@ class Volume:
 
     def prepare(self) -> None:
         """Makes all folders and tries to write. Raises VolumeUnusable."""
-        self._make(self.models, self.custom_nodes, self.parts, self._receipts)
+        self._make(self.models, self.custom_nodes, self.parts, self.leases, self.receipts)
         probe = self.parts / f".probe-{uuid.uuid4().hex}"
         try:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise VolumeUnusable(str(self.root), os.strerror(error.errno or 0).lower()) from None
-
-    def _make(self, *folders: Path) -> None:
-        try:
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise VolumeUnusable(str(self.root), os.strerror(error.errno or 0).lower()) from None
+            raise self._unusable(error) from None
 
     def file(self, path: str) -> Path:
         """Where the model `checkpoints/a.safetensors` lies."""
         return self.models / path
 
     def state(self, path: str) -> FileState | None:
-        """Size and mtime of a model; None if there is none."""
+        """Size and mtime of a model, of the file behind it if it is a link; None if there is none."""
         try:
             status = self.file(path).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -90,67 +101,94 @@ class Volume:
     def receipt(self, path: str) -> Receipt | None:
         """The receipt of a model; None if there is none, or if it cannot be understood."""
         try:
-            return Receipt(**json.loads(self._receipt_file(path).read_text(encoding="utf-8")))
-        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+            content: dict[str, Any] = json.loads(self._receipt_file(path).read_text(encoding="utf-8"))
+            return Receipt(**{**content, "members": tuple(Member(**member) for member in content.get("members", ()))})
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError):
             return None
 
-    def write_receipt(self, path: str, *, sha256: str, source: str) -> None:
-        """Notes that the file at `path`, as it lies there now, has this sha256."""
-        state = self.file(path).stat()
-        receipt = Receipt(state.st_size, state.st_mtime_ns, sha256, source, time.time())
+    def managed(self) -> Iterator[str]:
+        """The paths of all models that have a receipt, in no order."""
+        for file in self.receipts.rglob("*.json"):
+            if not file.name.startswith("."):
+                yield file.relative_to(self.receipts).as_posix().removesuffix(".json")
+
+    def write_receipt(self, path: str, *, sha256: str, source: str, members: tuple[Member, ...] = ()) -> None:
+        """Notes that the file at `path`, as it lies there now, or what was unpacked from it, is right."""
+        if members:
+            receipt = Receipt(0, 0, sha256, source, time.time(), members=members)
+        else:
+            state, sample = self.file(path).stat(), self.sample(path)
+            receipt = Receipt(state.st_size, state.st_mtime_ns, sha256, source, time.time(), sample)
         file = self._receipt_file(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
         part.write_text(json.dumps(asdict(receipt)), encoding="utf-8")
         part.replace(file)
 
-    def new_part(self, path: str) -> Path:
-        """A path for a download under way that no other process has."""
-        return self.parts / f"{path.replace('/', '--')}.{uuid.uuid4().hex}.part"
+    def drop_receipt(self, path: str) -> None:
+        """Forgets a model."""
+        self._receipt_file(path).unlink(missing_ok=True)
+
+    def sample(self, path: str) -> str:
+        """The sha256 over a few blocks of a model: finds most changes that kept size and mtime, in milliseconds."""
+        digest = hashlib.sha256()
+        with self.file(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            for number in range(SAMPLE_BLOCKS):
+                start = number * max(0, size - SAMPLE_BLOCK_BYTES) // (SAMPLE_BLOCKS - 1)
+                digest.update(os.pread(file.fileno(), SAMPLE_BLOCK_BYTES, start))
+        return digest.hexdigest()
 
     def publish(self, part: Path, path: str) -> None:
-        """Puts a finished part at its place, whole or not at all."""
+        """Puts a finished part at its place, whole or not at all. The part's content must be on disk already."""
         target = self.file(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if part.stat().st_dev != target.parent.stat().st_dev:
-            part = self._copy_beside(part, target)
+            part = _copy_beside(part, target)
         part.replace(target)
         _sync_folder(target.parent)
+
+    def link(self, path: str, target: Path) -> None:
+        """Makes `path` a link to another file; a relative one within the volume, which is mounted elsewhere too."""
+        link = self.file(path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        inside = target.is_relative_to(self.root)
+        leads_to = os.path.relpath(target, link.parent) if inside else str(target)
+        beside = link.with_name(f".{link.name}.{uuid.uuid4().hex}")
+        beside.symlink_to(leads_to)
+        beside.replace(link)
 
     def free_bytes(self) -> int:
         """Bytes that can still be written where models lie."""
         return shutil.disk_usage(self.models if self.models.is_dir() else self.root).free
 
-    def remove_stale_parts(self) -> None:
-        """Deletes parts that nobody has written to for a day."""
-        for part in self.parts.glob("*.part"):
-            try:
-                if time.time() - part.stat().st_mtime > STALE_PART_SECONDS:
-                    part.unlink()
-            except FileNotFoundError:
-                continue
-
-    def _copy_beside(self, part: Path, target: Path) -> Path:
-        # A rename is atomic within one file system only, so that a staged part crosses over first.
-        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    def _make(self, *folders: Path) -> None:
         try:
-            with part.open("rb") as source, beside.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
-                sync_file(copy)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        part.unlink()
-        return beside
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> VolumeUnusable:
+        return VolumeUnusable(str(self.root), os.strerror(error.errno or 0).lower())
 
     def _receipt_file(self, path: str) -> Path:
-        return self._receipts / f"{path}.json"
+        return self.receipts / f"{path}.json"
 
 
-def sync_file(file: IO[bytes]) -> None:
-    """Sees to it that what was written to `file` survives a crash."""
-    file.flush()
-    os.fsync(file.fileno())
+def _copy_beside(part: Path, target: Path) -> Path:
+    # A rename is atomic within one file system only, so that a staged part crosses over first.
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with part.open("rb") as source, beside.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    part.unlink()
+    return beside
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,36 @@
+"""What the commands of `comfyport models` have in common: options, and what they stand for."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comfyport.models import lock
+from comfyport.models.access import Access
+from comfyport.models.lock import Entry
+from comfyport.models.volume import Volume
+from comfyport.settings import Settings
+
+LockOption = Annotated[Path | None, typer.Option("--lock", help="The lock file; else COMFYPORT_LOCK.")]
+VolumeOption = Annotated[Path | None, typer.Option("--volume", help="The volume; else COMFYPORT_VOLUME.")]
+LockedOption = Annotated[bool, typer.Option("--locked", help="Refuse a lock that leaves something open.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def ask(lock_file: Path | None, volume: Path | None) -> tuple[Settings, tuple[Entry, ...], Volume]:
+    """The settings, the chosen entries of the lock, and the volume. Raises UsageError."""
+    settings = Settings.load()
+    entries = lock.load(lock_file or settings.lock).choose(settings.model_groups)
+    return settings, entries, Volume(volume or settings.volume_folder, staging=settings.staging)
+
+
+def access_of(settings: Settings) -> Access:
+    """What opens the sources."""
+    return Access(
+        settings.hf_endpoint,
+        settings.hf_token.reveal(),
+        settings.civitai_endpoint,
+        settings.civitai_token.reveal(),
+        os.environ,
+    )
