@@ -1,7 +1,11 @@
 """One file over real sockets, with what goes wrong there: the right file, or a clear error and nothing left of it."""
 
+import dataclasses
 import hashlib
+import json
+import os
 import random
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from comfyport.models.access import Access
 from comfyport.models.events import Event, FileAdvanced, Stopped
 from comfyport.models.fetching import Brought, Fetcher
 from comfyport.models.lock import Entry
+from comfyport.models.owner import Owner
 from comfyport.models.transfer import Patience
 from comfyport.models.volume import Volume
 from emulators.hub import HubEmulator
@@ -23,7 +28,8 @@ from tests.conftest import entry
 MIB = 1 << 20
 BODY = random.Random(1).randbytes(5 * MIB + 17)
 SHA256 = hashlib.sha256(BODY).hexdigest()
-HURRIED = Patience(first_pause=0.01, longest_pause=0.02, silence=0.5, longest_retry_after=0.05)
+HURRIED = Patience(first_pause=0.01, longest_pause=0.02, silence=10.0, longest_retry_after=0.05)
+IMPATIENT = dataclasses.replace(HURRIED, silence=0.5)
 
 
 def serving(*faults: Fault, body: bytes = BODY, **options: Any) -> HubEmulator:
@@ -42,6 +48,7 @@ def fetch(
     *,
     token: str = "",
     stop: threading.Event | None = None,
+    patience: Patience = HURRIED,
 ) -> Brought:
     fetcher = Fetcher(
         volume,
@@ -49,7 +56,7 @@ def fetch(
         connections=4,
         observe=lambda event: None,
         stop=stop or threading.Event(),
-        patience=HURRIED,
+        patience=patience,
     )
     return fetcher.bring(wanted or pinned())
 
@@ -107,7 +114,7 @@ def test_the_receipt_tells_where_it_came_from_without_the_signature(volume: Volu
 )
 def test_ends_with_the_right_file_in_spite_of(volume: Volume, fault: Fault):
     with serving(fault) as hub:
-        fetch(hub, volume)
+        fetch(hub, volume, patience=IMPATIENT if fault.name in ("stall", "slow") else HURRIED)
 
     assert content(volume) == BODY
 
@@ -134,7 +141,7 @@ def test_ends_with_a_clear_error_and_nothing_in_place(
     volume: Volume, fault: Fault, error: type[ComfyportError], says: str
 ):
     with serving(fault) as hub, pytest.raises(error) as told:
-        fetch(hub, volume)
+        fetch(hub, volume, patience=IMPATIENT if fault.name == "stall" else HURRIED)
 
     assert says in told.value.message
     assert "checkpoints/a.safetensors" in told.value.message
@@ -232,8 +239,7 @@ def test_goes_on_where_a_process_that_is_gone_has_stopped(volume: Volume):
             fetcher.bring(pinned())
         there = max(seen)
         for folder in volume.parts.iterdir():
-            (folder / "owner.json").write_text('{"host": "h", "boot": "", "namespace": 0, "pid": 1, "started": 0}')
-            make_old(folder)
+            (folder / "owner.json").write_text(json.dumps(a_dead_owner().as_json()))
         brought = fetch(hub, volume)
 
     assert brought.transferred <= len(BODY) - there
@@ -253,9 +259,14 @@ def test_a_damaged_leftover_costs_a_second_download_and_no_more(volume: Volume):
     assert content(volume) == BODY
 
 
-def make_old(folder: Path) -> None:
-    import os
+def a_dead_owner() -> Owner:
+    """A process of this machine that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return dataclasses.replace(Owner.me(), pid=ended.pid, started=1)
 
+
+def make_old(folder: Path) -> None:
     for path in (*folder.iterdir(), folder):
         os.utime(path, (1, 1))
 

@@ -1,5 +1,6 @@
 """Who fetches what, among real processes."""
 
+import hashlib
 import json
 import os
 import signal
@@ -169,6 +170,16 @@ def test_of_many_processes_one_gets_a_stale_lease(tmp_path: Path, another: Calla
         process.go()
 
     assert sorted(process.reads() for process in processes) == ["refused"] * 7 + ["taken"]
+
+
+def test_a_process_that_died_while_it_took_a_lease_over_is_in_nobodys_way(tmp_path: Path):
+    file = write_lease(tmp_path, ELSEWHERE, age=60)
+    left = tmp_path / f"{hashlib.sha256(file.read_bytes()).hexdigest()}.taken"
+    left.touch()
+
+    assert not is_free(Leases(tmp_path))
+    os.utime(left, (time.time() - 3, time.time() - 3))
+    assert is_free(Leases(tmp_path))
 
 
 def test_a_lease_of_another_machine_is_free_when_its_heartbeat_has_stopped(tmp_path: Path):

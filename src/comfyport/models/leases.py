@@ -10,6 +10,7 @@ network disks. The clocks of two machines differ, so that a heartbeat's age is m
 """
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -242,19 +243,32 @@ def _touch(file: Path, content: bytes) -> bool:
 
 def _take_away(file: Path, judged: _Found) -> bool:
     """Removes a lease file if it still is the one that was `judged`; of many that try, one succeeds."""
-    if _read(file) != judged:
+    # Named after what was judged, so that two who judged the same lease cannot both go on from here.
+    aside = file.with_name(f"{hashlib.sha256(judged.content).hexdigest()}.taken")
+    if not _create(aside, b""):
+        _remove_left(aside)
         return False
-    aside = file.with_name(f"{uuid.uuid4().hex}.taken")
     try:
+        if _read(file) != judged:
+            aside.unlink(missing_ok=True)
+            return False
         file.rename(aside)
     except FileNotFoundError:
+        aside.unlink(missing_ok=True)
         return False
     moved = _read(aside)
     if moved and moved != judged:
-        # Another process was faster, and this is its new lease: it goes back, unless there is a third by now.
+        # Its owner has come back to life in the meantime: it goes back, unless somebody new has it by now.
         _put_back(aside, file, moved.content)
     aside.unlink(missing_ok=True)
     return moved == judged
+
+
+def _remove_left(aside: Path) -> None:
+    """Removes the empty file of a process that died while it took a lease away."""
+    left = _read(aside)
+    if left and not left.content and (_mount_time_ns(aside.parent) - left.mtime_ns) / 1e9 > BIRTH_SECONDS:
+        aside.unlink(missing_ok=True)
 
 
 def _put_back(aside: Path, file: Path, content: bytes) -> None:
