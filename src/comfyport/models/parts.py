@@ -14,8 +14,8 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from comfyport.models.owner import Owner
@@ -43,22 +43,20 @@ class PartFile:
 
     def resize(self, size: int) -> None:
         """Gives the file its full length, or cuts it."""
-        os.ftruncate(self._file, size)
+        with self._open() as is_open:
+            if is_open:
+                os.ftruncate(self._file, size)
 
     def write(self, content: memoryview, at: int) -> bool:
         """Writes `content` at an offset, and notes it; False if the part is closed. Raises OSError."""
-        with self._lock:
-            if not self._users:
+        with self._open() as is_open:
+            if not is_open:
                 return False
-            self._users += 1
-        try:
             start = at
             while content:
                 written = os.pwrite(self._file, content, at)
                 content, at = content[written:], at + written
             os.write(self._journal, b"%d %d\n" % (start, at))
-        finally:
-            self._leave()
         return True
 
     def read(self, buffer: memoryview, at: int) -> int:
@@ -71,9 +69,11 @@ class PartFile:
 
     def forget(self) -> None:
         """Throws everything away that has been written."""
-        os.ftruncate(self._journal, 0)
-        os.ftruncate(self._file, 0)
-        self.spans = []
+        with self._open() as is_open:
+            if is_open:
+                os.ftruncate(self._journal, 0)
+                os.ftruncate(self._file, 0)
+                self.spans = []
 
     def close(self) -> None:
         """Ends the use of the part by whoever opened it; the folder stays for whoever goes on."""
@@ -82,6 +82,18 @@ class PartFile:
     def remove(self) -> None:
         """Deletes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _open(self) -> Iterator[bool]:
+        """Whether the files may be used; they stay open for as long as this is entered."""
+        with self._lock:
+            is_open = self._users > 0
+            self._users += is_open
+        try:
+            yield is_open
+        finally:
+            if is_open:
+                self._leave()
 
     def _leave(self) -> None:
         with self._lock:
