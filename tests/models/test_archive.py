@@ -160,10 +160,11 @@ def test_refuses_a_name_that_does_not_stay_inside(tmp_path: Path, folder: Path, 
 
 
 @pytest.mark.parametrize("strip", [0, 1])
-def test_refuses_a_bad_name_even_where_it_would_be_dropped(tmp_path: Path, folder: Path, strip: int):
-    archive = tarred(tmp_path / "a", ("top/a", b"a"), ("/b", b"bad"))
+@pytest.mark.parametrize("name", ["/b", "C:/b", "../b"])
+def test_refuses_a_bad_name_even_where_it_would_be_dropped(tmp_path: Path, folder: Path, strip: int, name: str):
+    archive = tarred(tmp_path / "a", ("top/a", b"a"), (name, b"bad"))
 
-    refused(archive, folder, "tar", "'/b' must be a plain relative path", strip=strip)
+    refused(archive, folder, "tar", f"name of its member '{name}' must", strip=strip)
 
 
 def test_refuses_a_nul_in_a_zips_name(tmp_path: Path, folder: Path):
@@ -227,12 +228,13 @@ def test_refuses_more_bytes_than_it_may_take(tmp_path: Path, folder: Path, forma
     refused(archive, folder, format, "more than the 2097151 bytes", largest=2 * CHUNK - 1)
 
 
-def test_refuses_a_zip_that_unpacks_to_more_than_it_declares(tmp_path: Path, folder: Path):
+@pytest.mark.parametrize("lie", [10, 16 * CHUNK])
+def test_refuses_a_zip_that_declares_another_size_than_it_has(tmp_path: Path, folder: Path, lie: int):
     archive = zipped(tmp_path / "a", ("a", bytes(8 * CHUNK)))
-    said, lie = (8 * CHUNK).to_bytes(4, "little"), (10).to_bytes(4, "little")
-    archive.write_bytes(archive.read_bytes().replace(said, lie))
+    said = (8 * CHUNK).to_bytes(4, "little")
+    archive.write_bytes(archive.read_bytes().replace(said, lie.to_bytes(4, "little")))
 
-    refused(archive, folder, "zip", "damaged", largest=CHUNK)
+    refused(archive, folder, "zip", "damaged")
 
 
 def test_refuses_a_header_without_end_before_reading_it(tmp_path: Path, folder: Path):

@@ -235,7 +235,7 @@ def _check_gguf(head: bytes) -> None:
 def _check_torch(file: Path, head: bytes) -> None:
     if head.startswith(b"PK\x03\x04"):
         _check_zip(file)
-    elif (head[:1] != b"\x80" or not 2 <= head[1] <= 5) and not _is_tar(head):
+    elif not re.match(rb"\x80[\x02-\x05]", head) and not _is_tar(head):
         raise _Wrong("it is neither a zip nor a pickle, as torch writes them")
 
 
