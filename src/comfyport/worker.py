@@ -11,19 +11,25 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
 from comfyport.comfyui import gpu
+from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Folders, Installation, command
 from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised, dying_with_us
+from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.errors import ComfyportError, ModelError
+from comfyport.jobs.delivery import Deliverer
+from comfyport.jobs.events import Observer, unobserved
+from comfyport.jobs.leftovers import Leftovers, prompts_cached
 from comfyport.jobs.perform import Performer
 from comfyport.models import lock
 from comfyport.models.volume import Volume
@@ -68,13 +74,8 @@ class Worker:
             if self._downloads and self.settings.prefetch != "off":
                 stack.push_async_callback(_stop_step, await self._start_step("prefetch"))
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
-            self._performer = Performer(
-                self.comfyui,
-                client,
-                self.board,
-                self.settings.job_timeout,
-                self.settings.comfy_org_api_key.reveal(),
-            )
+            self._performer = self._new_performer(client)
+            stack.push_async_callback(self._performer.leftovers.clear)
             self._stack = stack.pop_all()
         return self
 
@@ -83,7 +84,7 @@ class Worker:
     ) -> None:
         await self._stack.aclose()
 
-    async def run(self, job: Any, observe: Callable[[dict[str, Any]], None] = lambda message: None) -> dict[str, Any]:
+    async def run(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
         """The answer to a job, whether it went well or not; only cancelling raises."""
         self.active += 1
         started = time.monotonic()
@@ -123,6 +124,26 @@ class Worker:
             for task in failures:
                 task.cancel()
 
+    def _new_performer(self, client: Client) -> Performer:
+        remote = bool(self.settings.comfyui_url)
+        storage: Storage = RemoteStorage(client, self._folder / "temp") if remote else LocalStorage(self._folder)
+        return Performer(
+            self.comfyui,
+            client,
+            storage,
+            Checker(client, hint=lambda name: ""),
+            Deliverer(),
+            Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
+            self.board,
+            self.settings.job_timeout,
+            self.settings.comfy_org_api_key.reveal(),
+        )
+
+    @property
+    def _folder(self) -> Path:
+        """ComfyUI's input, output and temporary files."""
+        return (self.settings.run_folder / "comfyui").absolute()
+
     @property
     def _downloads(self) -> bool:
         return self.settings.download_on_startup
@@ -143,8 +164,7 @@ class Worker:
             python=self.settings.comfyui_python,
             arguments=self.settings.comfyui_arguments,
         )
-        base = (self.settings.run_folder / "comfyui").absolute()
-        folders = Folders(base, self.volume.models.absolute(), self.volume.custom_nodes.absolute())
+        folders = Folders(self._folder, self.volume.models.absolute(), self.volume.custom_nodes.absolute())
         extra_paths = folders.prepare(
             baked_nodes=installation.directory / "custom_nodes",
             model_directories=tuple(entry.directory for entry in entries),

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from comfyport.comfyui.progress import Progress
+from comfyport.jobs.events import Event
 from comfyport.serve.host import Host
 from emulators.comfyui import ComfyUIEmulator
 from tests import workflows
@@ -60,8 +62,8 @@ def test_cancelling_takes_the_job_out_of_comfyui(tmp_path: Path):
         started = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def observe(message: dict[str, Any]) -> None:
-            if message["type"] == "progress":
+        def observe(event: Event) -> None:
+            if isinstance(event, Progress) and event.step:
                 loop.call_soon_threadsafe(started.set)
 
         running = asyncio.create_task(host.run({"input": slow()}, observe))
@@ -85,7 +87,7 @@ def test_comfyui_killed_under_a_job_fails_that_job_at_once_and_is_back_for_the_n
         running = asyncio.create_task(
             host.run(
                 {"input": slow()},
-                lambda message: message["type"] == "progress" and loop.call_soon_threadsafe(started.set),
+                lambda event: isinstance(event, Progress) and event.step and loop.call_soon_threadsafe(started.set),
             )
         )
         await started.wait()
@@ -130,7 +132,7 @@ def test_running_out_of_memory_is_told_as_comfyui_tells_it(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("view_500", "output_failed"), ("output_vanishes", "output_failed"), ("prompt_400_odd_body", "workflow_rejected")],
+    [("output_vanishes", "output_failed"), ("prompt_400_odd_body", "workflow_rejected")],
 )
 def test_an_odd_answer_of_comfyui_is_a_failed_job(tmp_path: Path, fault: str, code: str):
     with worker(tmp_path, f"--fault {fault}") as host:
@@ -139,11 +141,16 @@ def test_an_odd_answer_of_comfyui_is_a_failed_job(tmp_path: Path, fault: str, co
     assert answer["error_code"] == code
 
 
-def test_an_upload_that_fails_is_told(tmp_path: Path):
-    with worker(tmp_path, "--fault upload_500") as host:
-        answer = run(host, quick() | {"images": [{"name": "a.png", "image": "aGk="}]})
+@pytest.mark.parametrize(("fault", "code"), [("view_500", "output_failed"), ("upload_500", "input_failed")])
+def test_a_file_that_a_comfyui_elsewhere_does_not_give_or_take_is_a_failed_job(tmp_path: Path, fault: str, code: str):
+    job = quick() | {"images": [{"name": "a.png", "image": "aGk="}]}
+    with (
+        ComfyUIEmulator(tmp_path / "elsewhere", faults=[fault]) as comfyui,
+        running_host(tmp_path, COMFYUI_URL=comfyui.url) as host,
+    ):
+        answer = run(host, job)
 
-    assert answer["error_code"] == "input_failed"
+    assert answer["error_code"] == code
 
 
 def test_a_comfyui_that_runs_already_is_used(tmp_path: Path):
