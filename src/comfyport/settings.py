@@ -209,6 +209,13 @@ class Settings(_FromEnvironment):
     job_timeout: float = _setting(
         "JOB_TIMEOUT", 1800.0, "Seconds that a job may take; a job's `timeout` wins.", _seconds
     )
+    cancel_seconds: float = _setting(
+        "CANCEL_SECONDS",
+        20.0,
+        "Seconds that ComfyUI has to let go of a cancelled job; then it is started again. More for models whose single "
+        "steps take long.",
+        _seconds,
+    )
     warmup_workflow: Path | None = _setting(
         "WARMUP_WORKFLOW",
         None,

@@ -153,7 +153,7 @@ class Worker:
             client,
             storage,
             Checker(client, hint=lambda name: ""),
-            Reclaimer(client, self.comfyui),
+            Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
             Deliverer(),
             Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
             self.board,

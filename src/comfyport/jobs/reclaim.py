@@ -12,15 +12,13 @@ logger = logging.getLogger(__name__)
 
 # ComfyUI looks at its interrupt flag between nodes and steps: this long a cancelled job waits for that.
 CANCEL_SECONDS = 2.0
-# A step of a large video model takes seconds. What has not let go by then hangs, and the next job would wait for ever.
-HANG_SECONDS = 20.0
 POLL_SECONDS = 0.05
 
 
 class Reclaimer:
     """Takes prompts back from one ComfyUI; `hang_seconds` after that was in vain, it is replaced."""
 
-    def __init__(self, client: Client, comfyui: ComfyUI, *, hang_seconds: float = HANG_SECONDS) -> None:
+    def __init__(self, client: Client, comfyui: ComfyUI, *, hang_seconds: float) -> None:
         self._client = client
         self._comfyui = comfyui
         self._hang_seconds = hang_seconds
