@@ -40,6 +40,11 @@ def _plain_address(text: str) -> str:
         raise ValueError("must not contain a user name or password; name a variable with `auth` instead")
     if not parts.hostname:
         raise ValueError("must name a host")
+    try:
+        parts.hostname.encode("idna")
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise ValueError("must name a host, and a port that is a number, or none") from None
     for name, _ in parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True):
         if _SECRET_NAME.fullmatch(name.strip().replace("-", "_")):
             raise ValueError(
