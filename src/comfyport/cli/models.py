@@ -32,7 +32,7 @@ def gc_command(
     whole = lock.load(lock_file or settings.lock).models
     removal = gc.plan_removal(whole, place)
     if not dry_run:
-        gc.remove(removal, whole, place)
+        gc.remove(removal, place)
     if as_json:
         listed = {"files": removal.files, "parts": [part.name for part in removal.parts], "leases": removal.leases}
         typer.echo(json.dumps({"ok": True, "dry_run": dry_run, "bytes": removal.bytes, **listed}))
