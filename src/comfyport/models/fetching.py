@@ -204,4 +204,6 @@ class Fetcher:
             return DiskFull(str(self.volume.root), needed=entry.size or 0, free=0)
         if error.errno in _GONE:
             return VolumeUnusable(str(self.volume.root), os.strerror(error.errno or 0).lower())
+        if not self.volume.parts.is_dir():
+            return VolumeUnusable(str(self.volume.root), "it went away during the download")
         return ModelError(f"{entry.path} could not be written to {self.volume.root}: {error}", path=entry.path)
