@@ -69,6 +69,7 @@ def test_an_archive_that_does_not_fit_unpacked_is_told_and_not_fetched_again(
         assert full.end(within=60) == 1
         assert f"on {disk} " in full.output
         assert "Enlarge the volume" in full.output
+        assert ("0.00 GB are free" in full.output) is (format == "tar"), "a zip tells in advance what it takes"
         assert "Traceback" not in full.output
         assert not (disk / "models/insightface").exists()
         assert not list((disk / ".comfyport/parts").glob("unpacked.*"))

@@ -84,12 +84,23 @@ class _Queue:
     """The entries that still have to be brought, in the order in which they are begun."""
 
     entries: list[Entry]
+    preferred: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fill(self, entries: Sequence[Entry]) -> None:
+        """Puts all entries in line; what was preferred before that comes first too."""
+        with self.lock:
+            self.entries[:] = entries
+            self._sort()
 
     def prefer(self, names: set[str]) -> None:
         """Moves the files with these names to the front."""
         with self.lock:
-            self.entries.sort(key=lambda entry: entry.name.rsplit("/", 1)[-1] not in names)
+            self.preferred = names
+            self._sort()
+
+    def _sort(self) -> None:
+        self.entries.sort(key=lambda entry: entry.name.rsplit("/", 1)[-1] not in self.preferred)
 
     def snapshot(self) -> list[Entry]:
         """The entries as they stand in line now."""
@@ -168,7 +179,7 @@ class Sync:
         digests = [action.entry.sha256 for action in left if action.entry.sha256]
         have = [action for action in made.actions if action.kind == "have"]
         self._check_space(plan.Plan((*have, *left)).bytes_to_fetch - bytes_there(self.volume.parts, digests))
-        self._queue.entries[:] = [action.entry for action in left]
+        self._queue.fill([action.entry for action in left])
         fetcher = Fetcher(
             self.volume,
             self.access,
