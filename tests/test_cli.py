@@ -106,6 +106,16 @@ def test_what_the_board_says_is_wanted_is_brought_next(start: Start, tmp_path: P
     assert asked.index("/owner/name/resolve/" + "0" * 40 + "/11.bin") <= 3
 
 
+def test_a_board_that_cannot_be_written_to_keeps_no_model_away(start: Start, tmp_path: Path):
+    lock = write_lock(tmp_path / "lock.json", model())
+    (tmp_path / "run").write_text("a file where a folder should be")
+    with HubEmulator({"owner/name": Repo({"a.bin": CONTENT}, revision="0" * 40)}) as hub:
+        status, output = run(start, "sync", lock=lock, HF_ENDPOINT=hub.url)
+
+    assert status == 0, output
+    assert output.count("the status board cannot be used") == 1
+
+
 def test_json_is_one_document_also_for_an_error(start: Start, tmp_path: Path):
     container = start("comfyport", "models", "plan", "--json", COMFYPORT_LOCK=str(tmp_path / "none.json"))
 
