@@ -15,6 +15,7 @@ class _Relay:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self._tls = tls
+        self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
 
@@ -41,11 +42,21 @@ class _Relay:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        # A transport lets go of its socket in the loop's next round.
+        await asyncio.sleep(0)
 
     async def _guarded(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
             await self._serve(reader, writer)
         writer.close()
+
+    async def _reach(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        self._writers.append(writer)
+        return reader, writer
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
@@ -59,7 +70,7 @@ class TlsFront(_Relay):
         self._behind = port
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _join(reader, writer, *await asyncio.open_connection("127.0.0.1", self._behind))
+        await _join(reader, writer, *await self._reach(self._behind))
 
 
 class ForwardProxy(_Relay):
@@ -84,11 +95,11 @@ class ForwardProxy(_Relay):
             return
         method, target, version = line.split(" ")
         if method == "CONNECT":
-            there = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
+            there = await self._reach(int(target.rpartition(":")[2]))
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
             address = urlsplit(target)
-            there = await asyncio.open_connection("127.0.0.1", address.port or 80)
+            there = await self._reach(address.port or 80)
             rest = [header for header in headers if not header.lower().startswith(("proxy-", "connection:"))]
             path = address._replace(scheme="", netloc="").geturl()
             passed = [f"{method} {path} {version}", *rest, "Connection: close"]

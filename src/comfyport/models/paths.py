@@ -19,7 +19,7 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(
 
 # They turn the rest of a name around on the screen, so that it reads as another (Unicode technical report 36, 2.10).
 _TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_CONTROL = {"Cc", "Zl", "Zp"}
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def remote_path(text: str) -> str:
@@ -27,7 +27,7 @@ def remote_path(text: str) -> str:
     parts = text.split("/")
     if "" in parts or "." in parts:
         raise ValueError("must be a plain relative path such as checkpoints/a.safetensors")
-    if "\\" in text or any(unicodedata.category(character) in _CONTROL for character in text):
+    if "\\" in text or _CONTROL.search(text):
         raise ValueError("must not contain a backslash or a control character")
     if _TURNING.search(text):
         raise ValueError("must not contain a character that changes the direction of the text")
