@@ -1,4 +1,4 @@
-"""Opens the address of an input file: redirects followed one by one, everything that can go wrong said in a sentence."""
+"""Opens the address of an input file: redirects followed one by one, what goes wrong said in a sentence."""
 
 import ssl
 from collections.abc import AsyncIterator

@@ -4,17 +4,21 @@ Only headers are read, with Pillow, since ComfyUI opens pictures with it too: wh
 A picture of a few kilobytes can decode to gigabytes, and LoadImage turns every frame into 12 bytes a pixel.
 """
 
+import logging
 import mmap
+import struct
 from pathlib import Path
 
 from PIL import Image
 
 from comfyport.jobs import kinds, structure
-from comfyport.jobs.structure import Malformed
+from comfyport.jobs.structure import Malformed, TooManyParts
 
-# Formats that show themselves by their first bytes and are opened without another program (EPS runs Ghostscript).
+logger = logging.getLogger(__name__)
+
+# Besides GIF: formats that show themselves by their first bytes and are opened without another program (EPS runs Ghostscript).
 FORMATS = (
-    "AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP",
+    "AVIF", "BMP", "DDS", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP",
 )  # fmt: skip
 # Frames cost ComfyUI something however small they are.
 LEAST_PIXELS_A_FRAME = 4096
@@ -35,47 +39,46 @@ def check(path: Path, *, most_pixels: int, must_be: bool) -> None:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            kind, pixels = _measured(path, data, most_pixels)
-            if must_be:
-                structure.check_whole(kind, data)
-        except (Malformed, Image.UnidentifiedImageError) as error:
-            if must_be:
-                raise PictureRefused(_reason(error, data)) from None
-            return
-    if pixels > most_pixels:
+            structure.check_whole(data)
+        except Malformed as error:
+            if must_be or isinstance(error, TooManyParts):
+                raise PictureRefused(str(error)) from None
+        pixels = _pixels(path, data, most_pixels)
+        if pixels is None and must_be:
+            what = kinds.kind(data[: kinds.LOOKED_AT])
+            raise PictureRefused(f"it is {what}, not a picture that ComfyUI can open; other files go to 'files'")
+    if pixels is not None and pixels > most_pixels:
         raise PictureRefused(f"it has more than the {most_pixels / 1e6:g} megapixels that INPUT_MEGAPIXELS allows")
 
 
-def _measured(path: Path, data: mmap.mmap, most: int) -> tuple[str, int]:
-    """The format as Pillow names it, and the pixels of all frames; counting ends where there are more than `most`."""
+def _pixels(path: Path, data: mmap.mmap, most: int) -> int | None:
+    """The pixels of all frames, counted until there are more than `most`; None if it is no picture."""
+    if data[:4] == b"GIF8":
+        return _pixels_of_gif(data, most)
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return image.format or "", _pixels(image, data, most)
-    except (Malformed, Image.UnidentifiedImageError):
-        raise
+            if image.format == "TIFF":
+                return _pixels_of_pages(image, most)
+            # The pictures of a MPO after the first are for 3D screens; LoadImage leaves them out.
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            return max(image.width * image.height, LEAST_PIXELS_A_FRAME) * int(frames)
     except Image.DecompressionBombError:
-        return "", most + 1
+        return most + 1
     except Exception as error:  # noqa: BLE001 - a parser of a format raises what it likes over bytes that lie
-        raise Malformed(f"it is damaged ({type(error).__name__})") from None
+        logger.debug("not a picture: %r", error)
+        return None
 
 
-def _pixels(image: Image.Image, data: mmap.mmap, most: int) -> int:
-    width, height = image.size
-    if image.format == "MPO":
-        # The pictures after the first are for 3D screens; LoadImage leaves them out.
-        return width * height
-    if image.format == "TIFF":
-        return _pixels_of_pages(image, most)
-    if image.format != "GIF":
-        return max(width * height, LEAST_PIXELS_A_FRAME) * getattr(image, "n_frames", 1)
-    # Pillow would go through all of a GIF to count its frames, and enlarges the canvas for one that juts out.
+def _pixels_of_gif(data: mmap.mmap, most: int) -> int | None:
+    """Pillow would go through all of a GIF to count its frames; it enlarges the canvas for one that juts out."""
+    width, height = struct.unpack("<HH", data[6:10].ljust(4, b"\0"))
     total = 0
     for right, bottom in structure.gif_frames(data):
         width, height = max(width, right), max(height, bottom)
         total += max(width * height, LEAST_PIXELS_A_FRAME)
         if total > most:
             break
-    return total
+    return total or None
 
 
 def _pixels_of_pages(image: Image.Image, most: int) -> int:
@@ -88,9 +91,3 @@ def _pixels_of_pages(image: Image.Image, most: int) -> int:
     except EOFError:
         pass
     return total
-
-
-def _reason(error: Exception, data: mmap.mmap) -> str:
-    if isinstance(error, Malformed):
-        return str(error)
-    return f"it is {kinds.kind(data[: kinds.LOOKED_AT])}, not a picture that ComfyUI can open; other files go to 'files'"
