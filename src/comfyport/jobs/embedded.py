@@ -30,7 +30,7 @@ def decoded(text: str) -> Iterator[bytes]:
         ended = piece.endswith("=")
     if left and ended:
         raise ValueError("Excess data after padding")
-    if len(left) == 1:
+    if len(left) == 1 and (left.isalnum() or left in "+/"):
         count = f"number of data characters ({digits + 1}) cannot be 1 more than a multiple of 4"
         raise ValueError(f"Invalid base64-encoded string: {count}")
     yield _decoded(left)

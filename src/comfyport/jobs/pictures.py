@@ -16,7 +16,7 @@ from comfyport.jobs.structure import Malformed, TooManyParts
 
 logger = logging.getLogger(__name__)
 
-# Besides GIF: formats that show themselves by their first bytes and are opened without another program (EPS runs Ghostscript).
+# Besides GIF: what shows itself by its first bytes and is opened without another program (EPS runs Ghostscript).
 FORMATS = (
     "AVIF", "BMP", "DDS", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "TIFF", "WEBP",
 )  # fmt: skip
