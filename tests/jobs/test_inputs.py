@@ -27,10 +27,11 @@ from comfyport.jobs.inputs import Inputs
 from comfyport.jobs.request import parse
 from comfyport.jobs.staging import Limits
 from comfyport.serve.host import Host
+from comfyport.settings import Settings
 from emulators.comfyui import ComfyUIEmulator
 from emulators.server import LoopbackServer
 from tests import workflows
-from tests.conftest import picture, png, run, running_host
+from tests.conftest import container_environ, picture, png, run, running_host
 
 LIMITS = Limits(files=8, file_bytes=100_000, total_bytes=150_000, pixels=1_000_000, fetch_seconds=30, private_urls=True)
 PNG = base64.b64decode(png((5, 4), (255, 0, 10)))
@@ -504,6 +505,18 @@ def test_a_video_is_loaded(host: Host):
 def delivered(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """All files of an answer, whatever their kind."""
     return [item for items in answer.values() if isinstance(items, list) for item in items if "data" in item]
+
+
+def test_files_are_looked_at_while_comfyui_still_starts(tmp_path: Path):
+    environ = container_environ(tmp_path, COMFYUI_ARGS="--start-delay 600", JOB_TIMEOUT="60")
+    host = Host(Settings.load(environ), environ)
+    host.start()
+    try:
+        answer = run(host, job(**image("?"))["input"])
+    finally:
+        host.stop()
+
+    assert answer["error_code"] == "input_failed"
 
 
 def test_a_comfyui_elsewhere_gets_the_files_too(tmp_path: Path):
