@@ -343,6 +343,33 @@ async def test_a_file_stays_until_the_last_job_that_brought_it_is_over(inputs: I
     assert left_over(tmp_path) == []
 
 
+async def test_jobs_at_once_put_the_same_content_there_once(tmp_path: Path):
+    class Slow(LocalStorage):
+        """Takes its time, as a ComfyUI elsewhere does."""
+
+        async def put(self, name: str, content: Path) -> None:
+            put_there.append(name)
+            await asyncio.sleep(0)
+            await super().put(name, content)
+
+    put_there: list[str] = []
+    inputs = Inputs(Slow(tmp_path), tmp_path / "staging", LIMITS)
+    request = parse(job(**image(base64.b64encode(PNG).decode())))
+    together = asyncio.Barrier(5)
+
+    async def one() -> None:
+        async with inputs.fetched(request.files) as fetched:
+            await together.wait()
+            async with inputs.placed(fetched, request.workflow):
+                assert list(held(tmp_path).values()) == [PNG]
+                await together.wait()
+
+    await asyncio.gather(*(one() for _ in range(5)))
+
+    assert len(put_there) == 1
+    assert left_over(tmp_path) == []
+
+
 async def test_the_same_name_with_other_content_is_another_file(inputs: Inputs, tmp_path: Path):
     other = png((1, 1), (0, 0, 0))
 

@@ -1,6 +1,5 @@
 """Where ComfyUI keeps what goes in and comes out: in folders of this container, or behind the API of one elsewhere."""
 
-import asyncio
 import os
 import shutil
 import uuid
@@ -43,7 +42,8 @@ class LocalStorage:
         try:
             target = self._base / "input" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(shutil.move, content, target)
+            # A rename, as long as both are on one disk: a thread would outlive a job that is cancelled now.
+            shutil.move(content, target)
         except OSError as error:
             raise InputFailed([f"Error uploading {name}: {error.strerror or error}"]) from None
 

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from comfyport.comfyui.storage import Storage
 from comfyport.comfyui.workflow import Workflow, input_name, renamed
@@ -58,7 +59,7 @@ class Inputs:
         self._limits = limits
         self._tls = tls
         self._users: Counter[str] = Counter()
-        self._placing = asyncio.Lock()
+        self._placing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def clear(self) -> None:
         """Removes what jobs left that ended with their worker; to be called while no job runs."""
@@ -141,14 +142,15 @@ class Inputs:
     @asynccontextmanager
     async def _held(self, file: Fetched) -> AsyncIterator[None]:
         """The file is in ComfyUI's input folder while this is entered, by us or by a job that brought the same."""
-        async with self._placing:
+        placing = self._placing.setdefault(file.stored, asyncio.Lock())
+        async with placing:
             if not self._users[file.stored]:
                 await self._storage.put(file.stored, file.path)
             self._users[file.stored] += 1
         try:
             yield
         finally:
-            async with self._placing:
+            async with placing:
                 self._users[file.stored] -= 1
                 if not self._users[file.stored]:
                     del self._users[file.stored]
