@@ -237,7 +237,7 @@ class Settings(_FromEnvironment):
     allow_private_urls: bool = _setting(
         "ALLOW_PRIVATE_URLS",
         False,
-        "Let addresses in jobs lead to private networks and loopback, and be plain http: for tests and closed networks.",
+        "Let addresses in jobs lead to private networks and loopback, and be http: for tests and closed networks.",
         _boolean,
     )
     host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
