@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, unobserved
+from comfyport.jobs.hints import Hints
 from comfyport.jobs.leftovers import Leftovers, prompts_cached
 from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
@@ -74,6 +76,7 @@ class Worker:
                 await self._download.start(prefetch=self.settings.prefetch != "off")
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
             self._performer = self._new_performer(client)
+            await stack.enter_async_context(self._performer.checker)
             stack.push_async_callback(self._performer.leftovers.clear)
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -152,7 +155,7 @@ class Worker:
             self.comfyui,
             client,
             storage,
-            Checker(client, hint=lambda name: ""),
+            Checker(client, self.comfyui, self._hints()),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
             Deliverer(),
             Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
@@ -160,6 +163,10 @@ class Worker:
             self.settings.job_timeout,
             self.settings.comfy_org_api_key.reveal(),
         )
+
+    def _hints(self) -> Hints:
+        load = partial(lock.load, self.settings.lock)
+        return Hints(load, self.settings.model_groups, self.board, downloads=self._downloads)
 
     @property
     def _folder(self) -> Path:

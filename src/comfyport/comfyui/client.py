@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from comfyport.comfyui.rejection import rejection
 from comfyport.errors import ComfyUIRefused, ComfyUIUnreachable
@@ -110,10 +112,17 @@ class Client:
                 async for block in response.content.iter_chunked(1 << 20):
                     opened.write(block)
 
-    async def object_info(self) -> Json:
-        """What ComfyUI can run: each node's inputs, with the choices that there are now."""
-        async with self._ask("GET", "/object_info", timeout=REQUEST) as response:
-            info: Json = await response.json()
+    async def object_info(self, class_type: str = "") -> Json:
+        """What ComfyUI can run: each node's inputs, with the choices that there are now; of one class if named.
+
+        Raises ComfyUIRefused.
+        """
+        path = f"/object_info/{quote(class_type, safe='')}" if class_type else "/object_info"
+        async with self._ask("GET", path, timeout=REQUEST) as response:
+            try:
+                info: Json = await response.json()
+            except ValueError:
+                raise ComfyUIRefused(f"GET {path}", status=response.status, body="it is no JSON") from None
         return info
 
     async def messages(self, client_id: str) -> AsyncIterator[Json | Picture]:
@@ -133,7 +142,7 @@ class Client:
     @asynccontextmanager
     async def _ask(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._session.request(method, self.url + path, **options) as response:
+            async with self._session.request(method, URL(self.url + path, encoded=True), **options) as response:
                 if response.status != 200:
                     body = await response.text(errors="replace")
                     raise ComfyUIRefused(f"{method} {path}", status=response.status, body=body)

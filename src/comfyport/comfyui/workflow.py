@@ -1,27 +1,19 @@
 """What a workflow in API format needs."""
 
-import ntpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Workflow = dict[str, Any]
 
-
-def file_names(workflow: Workflow) -> set[str]:
-    """The last path parts of all texts among the nodes' inputs: the candidates for model files.
-
-    A loader names its file by a path below the model's folder, with the separators of the system that the workflow
-    was saved on.
-    """
-    return {ntpath.basename(text) for text in _texts(workflow) if "\n" not in text}
+# What ComfyUI takes for weights (its folder_paths.py), and the common custom nodes beside it.
+MODEL_SUFFIXES = (
+    ".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx", ".torchscript"
+)  # fmt: skip
 
 
-def _texts(workflow: Workflow) -> Iterator[str]:
-    for node in workflow.values():
-        inputs = node.get("inputs") if isinstance(node, dict) else None
-        for value in inputs.values() if isinstance(inputs, dict) else ():
-            if isinstance(value, str):
-                yield value
+def is_model_file(value: Any) -> bool:
+    """Whether a value looks like the name of a model's file."""
+    return isinstance(value, str) and value.lower().endswith(MODEL_SUFFIXES) and "\n" not in value
 
 
 def renamed(workflow: Workflow, names: dict[str, str]) -> Workflow:

@@ -9,10 +9,11 @@ from typing import Any
 
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
+from comfyport.comfyui.needs import model_files
 from comfyport.comfyui.process import ComfyUI
 from comfyport.comfyui.storage import Storage
-from comfyport.comfyui.workflow import Workflow, file_names, with_values
-from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs
+from comfyport.comfyui.workflow import Workflow, with_values
+from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs, WorkflowRejected
 from comfyport.jobs import inputs, outputs, waiting
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, shielded, unobserved
@@ -68,14 +69,14 @@ class Performer:
         workflow = with_values(request.workflow, request.values)
         timings = Timings()
         with timings.phase("wait_models"):
-            await waiting.for_models(file_names(workflow), self.board, observe)
+            await waiting.for_models(model_files(workflow), self.board, observe)
         with timings.phase("wait_comfyui"):
             await self.comfyui.wait_ready()
         async with AsyncExitStack() as stack:
             with timings.phase("inputs"):
                 placing = inputs.placed(request.files, workflow, self.storage)
                 placed = await stack.enter_async_context(placing)
-                await self.checker.check(placed)
+                placed = await self._checked(placed, observe)
             execution = await self._executed(placed, request, observe)
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}
         if not execution.outputs:
@@ -84,11 +85,19 @@ class Performer:
             lists = await self._delivered(execution, request)
         return answer(lists, timings)
 
+    async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:
+        """The workflow as ComfyUI can run it. A file that it lacks may be in an archive that is still to come."""
+        if waiting.archives_to_come(self.board) and (missing := await self.checker.missing(workflow)):
+            await waiting.for_archives(missing, self.board, observe)
+        return await self.checker.check(workflow)
+
     async def _executed(self, workflow: Workflow, request: Request, observe: Observer) -> Execution:
         """Runs the workflow; once more if ComfyUI ended before it had begun, since nothing was spent on it then."""
         run = self._run(workflow, request, observe)
         try:
             return await self._unless_it_dies(run.execute())
+        except WorkflowRejected as error:
+            raise self.checker.explained(error, workflow) from None
         except (ComfyUIDied, ComfyUIUnreachable, JobLost) as error:
             if run.started:
                 raise

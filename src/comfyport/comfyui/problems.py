@@ -1,0 +1,62 @@
+"""What is wrong with a workflow, in the terms of ComfyUI's answer to a prompt that it refuses."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# whole: ComfyUI refuses, or stumbles over, the workflow whatever else it holds.
+# output: ComfyUI leaves out the outputs that need the node, and refuses a workflow that has no others.
+# run: ComfyUI finds nothing, and fails when it comes to the node.
+# unsure: the node may judge this itself, and otherwise than its declaration says.
+Weight = Literal["whole", "output", "run", "unsure"]
+
+# A value that was sent in is told back so long.
+LONGEST_VALUE = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a node, or with the workflow (`node_id` is then empty).
+
+    `type`, `message`, `details` and `extra_info` are what ComfyUI's validation says of it, or would say.
+    """
+
+    node_id: str
+    class_type: str
+    weight: Weight
+    type: str
+    message: str
+    details: str = ""
+    extra_info: dict[str, Any] = field(default_factory=dict)
+
+    def as_error(self) -> dict[str, Any]:
+        """The problem as ComfyUI has it among a node's `errors`."""
+        return {"type": self.type, "message": self.message, "details": self.details, "extra_info": self.extra_info}
+
+
+def node_errors(problems: Iterable[Problem], outputs_of: Mapping[str, list[str]]) -> dict[str, Any]:
+    """ComfyUI's `node_errors` for the problems that a node has; `outputs_of` are the outputs that need a node."""
+    told: dict[str, Any] = {}
+    for problem in problems:
+        if problem.node_id:
+            entry = told.setdefault(
+                problem.node_id,
+                {
+                    "errors": [],
+                    "dependent_outputs": outputs_of.get(problem.node_id, []),
+                    "class_type": problem.class_type,
+                },
+            )
+            entry["errors"].append(problem.as_error())
+    return told
+
+
+def shown(value: Any) -> Any:
+    """A value as it may be told back: itself if it is small and plain, else the beginning of its text."""
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 1 << 64):
+        return value
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
+    if isinstance(value, list) and len(value) <= 4 and all(isinstance(part, str | int | float) for part in value):
+        return [shown(part) for part in value]
+    return f"({type(value).__name__})"
