@@ -21,6 +21,7 @@ import aiohttp
 from comfyport.comfyui import gpu
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
+from comfyport.comfyui.inventory import Inventory
 from comfyport.comfyui.launch import Folders, Installation, command
 from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
@@ -75,8 +76,8 @@ class Worker:
                 stack.push_async_callback(self._download.stop)
                 await self._download.start(prefetch=self.settings.prefetch != "off")
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
-            self._performer = self._new_performer(client)
-            await stack.enter_async_context(self._performer.checker)
+            inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
+            self._performer = self._new_performer(client, inventory)
             stack.push_async_callback(self._performer.leftovers.clear)
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -148,14 +149,14 @@ class Worker:
             logger.error("ComfyUI has died %d times in a row; this worker asks to be replaced", deaths)
         return self.settings.refresh_worker or deaths >= DEATHS_BEFORE_REFRESH
 
-    def _new_performer(self, client: Client) -> Performer:
+    def _new_performer(self, client: Client, inventory: Inventory) -> Performer:
         remote = bool(self.settings.comfyui_url)
         storage: Storage = RemoteStorage(client, self._folder / "temp") if remote else LocalStorage(self._folder)
         return Performer(
             self.comfyui,
             client,
             storage,
-            Checker(client, self.comfyui, self._hints()),
+            Checker(inventory, self._hints()),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
             Deliverer(),
             Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),

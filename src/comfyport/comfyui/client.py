@@ -36,6 +36,14 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """A prompt that ComfyUI took; `node_errors` say why it leaves some of its outputs out."""
+
+    prompt_id: str
+    node_errors: Json
+
+
+@dataclass(frozen=True)
 class Picture:
     """A preview that ComfyUI sent while a node works: a JPEG or PNG."""
 
@@ -69,8 +77,8 @@ class Client:
                 stored = await response.json()
         return StoredFile(stored["name"], stored["subfolder"], stored["type"])
 
-    async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> str:
-        """Queues a workflow; its prompt id. Raises WorkflowRejected when ComfyUI's validation refuses it."""
+    async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> Queued:
+        """Queues a workflow. Raises WorkflowRejected when ComfyUI's validation refuses it."""
         body: Json = {"prompt": workflow, "client_id": client_id}
         if extra_data:
             body["extra_data"] = extra_data
@@ -83,7 +91,9 @@ class Client:
             raise rejection(text, workflow)
         if response.status != 200:
             raise ComfyUIRefused("POST /prompt", status=response.status, body=text)
-        return str(json.loads(text)["prompt_id"])
+        accepted = json.loads(text)
+        node_errors = accepted.get("node_errors")
+        return Queued(str(accepted["prompt_id"]), node_errors if isinstance(node_errors, dict) else {})
 
     async def history(self, prompt_id: str) -> Json | None:
         """What became of a prompt; None while it has not ended."""

@@ -14,12 +14,15 @@ from comfyport.comfyui import graph
 from comfyport.comfyui.catalogue import Catalogue
 from comfyport.comfyui.form import malformed
 from comfyport.comfyui.misfits import misfits
+from comfyport.comfyui.needs import is_model_file
 from comfyport.comfyui.problems import Problem, Weight, node_errors
 from comfyport.comfyui.rejection import FAILED_OUTPUTS
-from comfyport.comfyui.workflow import Workflow, is_model_file
+from comfyport.comfyui.workflow import Workflow
 
 # ComfyUI follows links with functions that call themselves, and Python ends such a chain below 1000.
 LONGEST_CHAIN = 900
+# Names are compared slowly.
+MOST_COMPARED = 20
 UNKNOWN_NODE = "missing_node_type"
 
 
@@ -73,12 +76,15 @@ def check(workflow: Any, catalogue: Catalogue, opaque: frozenset[str] = frozense
 
 
 def _unknown_nodes(workflow: Workflow, catalogue: Catalogue, opaque: frozenset[str]) -> Iterator[Problem]:
+    nearest: dict[str, list[str]] = {}
     for node_id, node in workflow.items():
         name = node["class_type"]
         if name not in catalogue and name not in opaque:
-            near = difflib.get_close_matches(name[:200], list(catalogue), n=3, cutoff=0.75)
-            nearest = f" Nearest that there are: {', '.join(near)}." if near else ""
-            message = f"Node '{name[:200]}' not found. The custom node may not be installed.{nearest}"
+            if name not in nearest and len(nearest) < MOST_COMPARED:
+                nearest[name] = difflib.get_close_matches(name[:200], list(catalogue), n=3, cutoff=0.75)
+            near = nearest.get(name, [])
+            like = f" Nearest that there are: {', '.join(near)}." if near else ""
+            message = f"Node '{name[:200]}' not found. The custom node may not be installed.{like}"
             yield Problem(node_id, name[:200], "whole", UNKNOWN_NODE, message, "", {"nearest": near})
 
 
@@ -100,10 +106,12 @@ class _Examination:
         for node_id in self._in_order(set().union(*validated.values())):
             problems += misfits(node_id, self._workflow, self._catalogue)
         problems += self._circles(set().union(*validated.values()), self._declared, "output")
-        failed = {problem.node_id for problem in problems if problem.weight == "output"}
-        good = [output for output in self._outputs if not failed & validated[output]]
-        problems += self._stumbles(good)
-        running = graph.reached(good, self._sure_to_run)
+        good = self._without(problems, {"output"}, validated)
+        stumbles = list(self._stumbles(good))
+        problems += stumbles
+        # An output that its node's own validation may leave out is not sure to come to a file that is missing.
+        sure = self._without(problems, {"output", "unsure"}, validated)
+        running = graph.reached(sure, self._sure_to_run) | {problem.node_id for problem in stumbles}
         refused = (
             any(
                 problem.weight == "whole" or (problem.weight == "run" and problem.node_id in running)
@@ -116,6 +124,11 @@ class _Examination:
             for problem in problems
         }
         return Findings(tuple(problems), outputs_of, refused)
+
+    def _without(self, problems: list[Problem], weights: set[Weight], needed: Mapping[str, set[str]]) -> list[str]:
+        """The outputs that need no node with a problem of these weights."""
+        wrong = {problem.node_id for problem in problems if problem.weight in weights}
+        return [output for output in self._outputs if not wrong & needed[output]]
 
     def _stumbles(self, good: list[str]) -> Iterator[Problem]:
         """What ComfyUI does not validate: links of inputs that are not declared, which it follows all the same."""

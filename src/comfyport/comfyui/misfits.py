@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from comfyport.comfyui.catalogue import Catalogue, Input
+from comfyport.comfyui.needs import is_model_file
 from comfyport.comfyui.problems import Problem, Weight, shown
-from comfyport.comfyui.workflow import Workflow, is_model_file
+from comfyport.comfyui.workflow import Workflow
 
 _CONVERSIONS = {"INT": int, "FLOAT": float}
 # ComfyUI does not send longer lists of choices back.

@@ -8,6 +8,10 @@ from typing import Any
 
 from comfyport.comfyui.workflow import Workflow
 
+# What ComfyUI takes for weights (its folder_paths.py), and the common custom nodes beside it.
+MODEL_SUFFIXES = (
+    ".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx", ".torchscript"
+)  # fmt: skip
 # The inputs of ComfyUI's own loaders (nodes.py and comfy_extras, v0.3.64); custom nodes mostly keep to their names.
 _FOLDERS = {
     "ckpt_name": "checkpoints",
@@ -65,6 +69,11 @@ class ModelFile:
 def folder_of(class_type: str, input_name: str) -> str:
     """The folder in which a loader looks for the file that one of its inputs names; empty if that is not known."""
     return _FOLDERS.get(f"{class_type}.{input_name}") or _FOLDERS.get(input_name, "")
+
+
+def is_model_file(value: Any) -> bool:
+    """Whether a value looks like the name of a model's file."""
+    return isinstance(value, str) and value.lower().endswith(MODEL_SUFFIXES) and "\n" not in value
 
 
 def model_files(workflow: Workflow) -> frozenset[ModelFile]:

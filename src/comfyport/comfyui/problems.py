@@ -51,10 +51,34 @@ def node_errors(problems: Iterable[Problem], outputs_of: Mapping[str, list[str]]
     return told
 
 
+def completed(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """ComfyUI's `node_errors` with those of `ours` that it did not see.
+
+    What its validation broke off with at a node that we have an opinion of is left out: it says nothing to anybody.
+    """
+    whole = {node_id: dict(entry) for node_id, entry in theirs.items() if isinstance(entry, dict)}
+    for node_id, entry in ours.items():
+        listed = whole.setdefault(node_id, {**entry, "errors": []})
+        known = [error for error in listed.get("errors") or () if isinstance(error, dict)]
+        kept = [error for error in known if not str(error.get("type")).startswith("exception_during_")]
+        named = {_about(error) for error in kept}
+        listed["errors"] = [*kept, *(error for error in entry["errors"] if _about(error) not in named)]
+    return whole
+
+
+def _about(error: Mapping[str, Any]) -> str:
+    """The input that an error is about, or what else it is about."""
+    extra = error.get("extra_info")
+    name = extra.get("input_name") if isinstance(extra, dict) else None
+    return str(name or error.get("type"))
+
+
 def shown(value: Any) -> Any:
     """A value as it may be told back: itself if it is small and plain, else the beginning of its text."""
-    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 1 << 64):
+    if value is None or isinstance(value, bool) or (isinstance(value, int | float) and abs(value) < 1 << 64):
         return value
+    if isinstance(value, float):
+        return str(value)
     if isinstance(value, str):
         return value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
     if isinstance(value, list) and len(value) <= 4 and all(isinstance(part, str | int | float) for part in value):

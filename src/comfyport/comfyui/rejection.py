@@ -13,6 +13,7 @@ from comfyport.errors import WorkflowRejected
 # A list of all samplers or of a thousand checkpoints helps nobody.
 SHOWN_CHOICES = 20
 SHOWN_VALUE = 250
+SHOWN_PROBLEMS = 50
 # What ComfyUI says of the whole when the nodes say the rest.
 FAILED_OUTPUTS = "prompt_outputs_failed_validation"
 
@@ -29,7 +30,8 @@ def no_advice(class_type: str, problem: dict[str, Any]) -> str:
 def rejection(body: str, workflow: dict[str, Any]) -> WorkflowRejected:
     """The error for a body of POST /prompt with status 400, whatever its form."""
     try:
-        raw = json.loads(body)
+        # An answer of ours must be JSON for everybody, which NaN is not.
+        raw = json.loads(body, parse_constant=str)
     except (ValueError, RecursionError):
         return WorkflowRejected(f"Workflow validation failed: {body[:500]}", node_errors={}, raw=body[:4000])
     if not isinstance(raw, dict) or not isinstance(raw.get("error"), dict):
@@ -43,13 +45,23 @@ def told(raw: dict[str, Any], workflow: dict[str, Any], advise: Advice = no_advi
     error = raw["error"] if isinstance(raw.get("error"), dict) else {}
     given = raw.get("node_errors")
     node_errors: dict[str, Any] = given if isinstance(given, dict) else {}
-    lines = [] if node_errors and error.get("type") == FAILED_OUTPUTS else [f"• {_sentence(error)}"]
+    lines = [] if node_errors and error.get("type") == FAILED_OUTPUTS else [_sentence(error)]
+    lines += sentences(node_errors, workflow, advise)
+    more = [f"and {len(lines) - SHOWN_PROBLEMS} more"] if len(lines) > SHOWN_PROBLEMS else []
+    listed = (f"• {line}" for line in (*lines[:SHOWN_PROBLEMS], *more))
+    message = "\n".join(["Workflow validation failed:", *listed])
+    return WorkflowRejected(message, node_errors=node_errors, raw=raw)
+
+
+def sentences(node_errors: dict[str, Any], workflow: dict[str, Any], advise: Advice = no_advice) -> list[str]:
+    """ComfyUI's `node_errors`, one sentence for each problem."""
+    lines: list[str] = []
     for node_id, problems in node_errors.items():
         class_type = _class_of(problems, node_id, workflow)
         for problem in _errors(problems):
-            parts = (f"• Node {node_id} ({class_type}): {_sentence(problem)}", advise(class_type, problem))
+            parts = (f"Node {node_id} ({class_type}): {_sentence(problem)}", advise(class_type, problem))
             lines.append(" ".join(part for part in parts if part))
-    return WorkflowRejected("\n".join(["Workflow validation failed:", *lines]), node_errors=node_errors, raw=raw)
+    return lines
 
 
 def _errors(problems: Any) -> list[dict[str, Any]]:

@@ -1,19 +1,9 @@
-"""What a workflow in API format needs."""
+"""A workflow in API format, and how it is made to say something else."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Workflow = dict[str, Any]
-
-# What ComfyUI takes for weights (its folder_paths.py), and the common custom nodes beside it.
-MODEL_SUFFIXES = (
-    ".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx", ".torchscript"
-)  # fmt: skip
-
-
-def is_model_file(value: Any) -> bool:
-    """Whether a value looks like the name of a model's file."""
-    return isinstance(value, str) and value.lower().endswith(MODEL_SUFFIXES) and "\n" not in value
 
 
 def renamed(workflow: Workflow, names: dict[str, str]) -> Workflow:

@@ -81,9 +81,10 @@ class Performer:
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}
         if not execution.outputs:
             raise NoOutputs(execution.prompt_id)
+        errors = self.checker.left_out(execution.node_errors, placed)
         with timings.phase("outputs"):
             lists = await self._delivered(execution, request)
-        return answer(lists, timings)
+        return answer(lists, timings, errors)
 
     async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:
         """The workflow as ComfyUI can run it. A file that it lacks may be in an archive that is still to come."""

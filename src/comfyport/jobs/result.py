@@ -1,6 +1,6 @@
 """The answer to a job: worker-comfyui's, with timings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -26,7 +26,11 @@ class Timings:
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
-def answer(lists: dict[str, Any], timings: Timings) -> dict[str, Any]:
-    """The answer to a job that went well; `status` tells one that left nothing to deliver, as worker-comfyui does."""
+def answer(lists: dict[str, Any], timings: Timings, errors: Sequence[str] = ()) -> dict[str, Any]:
+    """The answer to a job that went well; `status` tells one that left nothing to deliver, as worker-comfyui does.
+
+    `errors` are its words for a part that did not go well.
+    """
     status = {} if lists else {"status": "success_no_images"}
-    return {**status, "images": [], **lists, "timings": timings.as_json()}
+    told = {"errors": list(errors)} if errors else {}
+    return {**status, "images": [], **lists, **told, "timings": timings.as_json()}
