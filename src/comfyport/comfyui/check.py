@@ -65,12 +65,12 @@ class Checker:
         whole = self._completed(theirs, workflow, {"output", "run"})
         return told({**raw, "node_errors": whole}, workflow, self._advice)
 
-    def left_out(self, theirs: dict[str, Any], workflow: Workflow) -> list[str]:
+    def left_out(self, theirs: dict[str, Any], workflow: Workflow) -> tuple[str, ...]:
         """Why ComfyUI ran a workflow without some of its outputs, by the `node_errors` of its answer, in sentences."""
         if not theirs:
-            return []
+            return ()
         lines = sentences(self._completed(theirs, workflow, {"output"}), workflow, self._advice)
-        return [f"Workflow validation failed for a part of the workflow, which was left out: {line}" for line in lines]
+        return tuple(f"Workflow validation failed for a part, which was left out: {line}" for line in lines)
 
     def _completed(self, theirs: dict[str, Any], workflow: Workflow, weights: set[Weight]) -> dict[str, Any]:
         _, findings = self._examined(workflow)

@@ -84,7 +84,7 @@ class Performer:
         errors = self.checker.left_out(execution.node_errors, placed)
         with timings.phase("outputs"):
             lists = await self._delivered(execution, request)
-        return answer(lists, timings, errors)
+        return answer(lists, errors, timings)
 
     async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:
         """The workflow as ComfyUI can run it. A file that it lacks may be in an archive that is still to come."""

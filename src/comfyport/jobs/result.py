@@ -1,6 +1,6 @@
 """The answer to a job: worker-comfyui's, with timings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -26,11 +26,11 @@ class Timings:
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
-def answer(lists: dict[str, Any], timings: Timings, errors: Sequence[str] = ()) -> dict[str, Any]:
-    """The answer to a job that went well; `status` tells one that left nothing to deliver, as worker-comfyui does.
+def answer(lists: dict[str, Any], problems: tuple[str, ...], timings: Timings) -> dict[str, Any]:
+    """The answer to a job that went well.
 
-    `errors` are its words for a part that did not go well.
+    As worker-comfyui has it, `status` tells one that left nothing to deliver, and `errors` what is missing of the rest.
     """
     status = {} if lists else {"status": "success_no_images"}
-    told = {"errors": list(errors)} if errors else {}
-    return {**status, "images": [], **lists, **told, "timings": timings.as_json()}
+    errors = {"errors": list(problems)} if problems else {}
+    return {**status, "images": [], **lists, **errors, "timings": timings.as_json()}
