@@ -156,7 +156,7 @@ def running_host(
 
 @pytest.fixture(scope="session", params=installations())
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A running worker on each ComfyUI; the volume has the quickstart's upscaler, one in a folder, and two files that are no models."""
+    """A running worker on each ComfyUI; its volume has upscalers, one in a folder, and files that are no models."""
     folder = tmp_path_factory.mktemp("worker")
     upscalers, checkpoints = (folder / "volume" / "models" / name for name in ("upscale_models", "checkpoints"))
     for directory in (upscalers, checkpoints):
