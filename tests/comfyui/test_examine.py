@@ -89,6 +89,20 @@ def test_an_unknown_node_is_told_with_those_that_are_nearly_called_so():
     )
 
 
+def test_what_is_wrong_beside_a_node_that_is_none_is_told_too():
+    workflow = saving(a=node("Change", image=["odd", 0]), odd={"inputs": {}}, b=node("Nowhere"), more=node("Save"))
+
+    assert kinds(workflow) == [
+        ("odd", "invalid_prompt"),
+        ("b", "missing_node_type"),
+        ("more", "required_input_missing"),
+    ]
+
+
+def test_a_node_that_nobody_can_describe_may_be_the_output():
+    assert not check({"a": node("Riddle"), "b": node("Save")}, CATALOGUE, frozenset({"Riddle"})).refused
+
+
 def test_a_node_that_the_catalogue_cannot_describe_is_taken_as_it_is():
     findings = check(saving(a=node("Riddle", any=1)), CATALOGUE, frozenset({"Riddle"}))
 

@@ -83,7 +83,7 @@ class Catalogue(Mapping[str, NodeType]):
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._raw
+        return name in self._raw
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._raw)

@@ -35,11 +35,8 @@ class Checker:
 
     async def check(self, workflow: Workflow) -> Workflow:
         """The workflow with its files named as ComfyUI lists them. Raises WorkflowRejected with all that is wrong."""
-        problems = tuple(malformed(workflow))
-        if problems:
-            raise told(Findings(problems).as_refusal(), workflow)
         if not await self._inventory.known():
-            return workflow
+            return _well_formed(workflow)
         workflow, findings = self._examined(workflow)
         if (findings.refused or self._news(findings)) and await self._inventory.renewed():
             workflow, findings = self._examined(workflow)
@@ -52,7 +49,7 @@ class Checker:
 
     async def missing(self, workflow: Workflow) -> frozenset[ModelFile]:
         """The model files that the workflow names and ComfyUI does not find; asks it now."""
-        if any(malformed(workflow)) or not await self._inventory.renewed():
+        if not await self._inventory.renewed():
             return frozenset()
         _, findings = self._examined(workflow)
         return frozenset(ModelFile(folder_of(*place), plain(name)) for *place, name in findings.missing)
@@ -103,3 +100,11 @@ class Checker:
         if isinstance(value, str) and is_model_file(value):
             advice.append(self._hint(ModelFile(folder_of(class_type, str(name)), plain(value))))
         return " ".join(part for part in advice if part)
+
+
+def _well_formed(workflow: Workflow) -> Workflow:
+    """The workflow, if ComfyUI can read it at all. Raises WorkflowRejected."""
+    problems = tuple(malformed(workflow))
+    if problems:
+        raise told(Findings(problems).as_refusal(), workflow)
+    return workflow

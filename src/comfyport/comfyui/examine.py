@@ -24,6 +24,7 @@ LONGEST_CHAIN = 900
 # Names are compared slowly.
 MOST_COMPARED = 20
 UNKNOWN_NODE = "missing_node_type"
+RIDDLE: dict[str, Any] = {"class_type": "", "inputs": {}}
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,13 @@ def check(workflow: Any, catalogue: Catalogue, opaque: frozenset[str] = frozense
     Nodes of the classes `opaque` are there although the catalogue does not say what they are.
     """
     problems = list(malformed(workflow))
-    if problems:
+    if not isinstance(workflow, dict):
         return Findings(tuple(problems), refused=True)
-    problems += _unknown_nodes(workflow, catalogue, opaque)
-    outputs = [
-        node_id
-        for node_id, node in workflow.items()
-        if node["class_type"] in catalogue and catalogue[node["class_type"]].is_output
-    ]
-    if not outputs and all(node["class_type"] in catalogue for node in workflow.values()):
-        problems.append(Problem("", "", "whole", "prompt_no_outputs", "Prompt has no outputs"))
-    return _Examination(workflow, catalogue, outputs).findings(problems)
+    # The others are looked at too, with something in the place of a node that cannot be.
+    wrong = {problem.node_id for problem in problems}
+    sound = {str(node_id): RIDDLE if str(node_id) in wrong else node for node_id, node in workflow.items()}
+    problems += _unknown_nodes(sound, catalogue, opaque | {RIDDLE["class_type"]})
+    return _Examination(sound, catalogue).findings(problems)
 
 
 def _unknown_nodes(workflow: Workflow, catalogue: Catalogue, opaque: frozenset[str]) -> Iterator[Problem]:
@@ -91,10 +88,13 @@ def _unknown_nodes(workflow: Workflow, catalogue: Catalogue, opaque: frozenset[s
 class _Examination:
     """The links of one workflow, by what ComfyUI does with them."""
 
-    def __init__(self, workflow: Workflow, catalogue: Catalogue, outputs: list[str]) -> None:
+    def __init__(self, workflow: Workflow, catalogue: Catalogue) -> None:
         self._workflow = workflow
         self._catalogue = catalogue
-        self._outputs = outputs
+        types = {node_id: catalogue.get(node["class_type"]) for node_id, node in workflow.items()}
+        self._outputs = [node_id for node_id, known in types.items() if known and known.is_output]
+        # A node that nobody can describe may be an output.
+        self._knows_outputs = all(types.values())
         self._all = graph.links(workflow, lambda node_id, name: True)
         self._declared = graph.links(workflow, lambda node_id, name: self._input(node_id, name) is not None)
         self._sure_to_run = graph.links(workflow, self._is_sure_to_run)
@@ -102,23 +102,19 @@ class _Examination:
     def findings(self, found: list[Problem]) -> Findings:
         """`found` and all other problems, with the verdict."""
         validated = {output: graph.reached([output], self._declared) for output in self._outputs}
-        problems = [*found, *self._chain()]
-        for node_id in self._in_order(set().union(*validated.values())):
+        needed = set().union(*validated.values())
+        problems = [*found, *self._of_all()]
+        for node_id in self._in_order(needed):
             problems += misfits(node_id, self._workflow, self._catalogue)
-        problems += self._circles(set().union(*validated.values()), self._declared, "output")
+        problems += self._circles(needed, self._declared, "output")
         good = self._without(problems, {"output"}, validated)
         stumbles = list(self._stumbles(good))
         problems += stumbles
         # An output that its node's own validation may leave out is not sure to come to a file that is missing.
         sure = self._without(problems, {"output", "unsure"}, validated)
         running = graph.reached(sure, self._sure_to_run) | {problem.node_id for problem in stumbles}
-        refused = (
-            any(
-                problem.weight == "whole" or (problem.weight == "run" and problem.node_id in running)
-                for problem in problems
-            )
-            or (bool(self._outputs) and not good)
-        )  # fmt: skip
+        stops = (one.weight == "whole" or (one.weight == "run" and one.node_id in running) for one in problems)
+        refused = any(stops) or (self._knows_outputs and not good)
         outputs_of = {
             problem.node_id: [output for output in self._outputs if problem.node_id in validated[output]]
             for problem in problems
@@ -149,7 +145,9 @@ class _Examination:
             class_type = self._workflow[circle[0]]["class_type"]
             yield Problem(circle[0], class_type, weight, "dependency_cycle", "Dependency cycle detected", way)
 
-    def _chain(self) -> Iterator[Problem]:
+    def _of_all(self) -> Iterator[Problem]:
+        if self._knows_outputs and not self._outputs:
+            yield Problem("", "", "whole", "prompt_no_outputs", "Prompt has no outputs")
         length = graph.longest_chain(self._all)
         if length > LONGEST_CHAIN:
             message = f"{length} nodes are linked in a row, of which ComfyUI manages {LONGEST_CHAIN}"

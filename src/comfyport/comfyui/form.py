@@ -23,7 +23,7 @@ def malformed(workflow: Any) -> Iterator[Problem]:
         return
     for node_id, node in workflow.items():
         if not isinstance(node_id, str):
-            yield _wrong(str(node_id)[:100], "", "The id of a node must be a string")
+            yield _wrong(str(node_id), "", "The id of a node must be a string")
         elif not isinstance(node, dict):
             yield _wrong(node_id, "", "A node must be an object with class_type and inputs")
         else:

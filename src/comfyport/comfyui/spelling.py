@@ -17,8 +17,8 @@ def respelled(workflow: Workflow, catalogue: Catalogue) -> Workflow:
 
 
 def _changes(node: Any, catalogue: Catalogue) -> dict[str, str]:
-    class_type = node.get("class_type")
-    if class_type not in catalogue:
+    class_type = node.get("class_type") if isinstance(node, dict) else None
+    if not isinstance(class_type, str) or class_type not in catalogue or not isinstance(node.get("inputs"), dict):
         return {}
     changes: dict[str, str] = {}
     for name, value in node["inputs"].items():

@@ -79,12 +79,12 @@ class Performer:
                 placed = await self._checked(placed, observe)
             execution = await self._executed(placed, request, observe)
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}
+        left_out = self.checker.left_out(execution.node_errors, placed)
         if not execution.outputs:
-            raise NoOutputs(execution.prompt_id)
-        errors = self.checker.left_out(execution.node_errors, placed)
+            raise NoOutputs(execution.prompt_id, left_out)
         with timings.phase("outputs"):
             lists = await self._delivered(execution, request)
-        return answer(lists, errors, timings)
+        return answer(lists, left_out, timings)
 
     async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:
         """The workflow as ComfyUI can run it. A file that it lacks may be in an archive that is still to come."""
