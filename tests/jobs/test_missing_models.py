@@ -40,7 +40,7 @@ def test_a_model_in_an_archive_that_is_on_its_way_is_waited_for(tmp_path: Path):
         "path": "archives/all.zip", "directory": "archives", "name": "all.zip", "unpacked_into": "upscale_models"
     }  # fmt: skip
     told: list[Event] = []
-    with running_host(tmp_path) as host:
+    with running_host(tmp_path, DOWNLOAD_MODELS_ON_STARTUP="false") as host:
         board = host.worker.board
         board.write("models", {"state": "running", "error": None, "files": [archive | {"state": "downloading"}]})
 

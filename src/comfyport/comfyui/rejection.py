@@ -59,8 +59,9 @@ def sentences(node_errors: dict[str, Any], workflow: dict[str, Any], advise: Adv
     for node_id, problems in node_errors.items():
         class_type = _class_of(problems, node_id, workflow)
         for problem in _errors(problems):
-            parts = (f"Node {node_id} ({class_type}): {_sentence(problem)}", advise(class_type, problem))
-            lines.append(" ".join(part for part in parts if part))
+            # Advice takes time to find, and nobody reads the fiftieth.
+            advice = advise(class_type, problem) if len(lines) < SHOWN_PROBLEMS else ""
+            lines.append(f"Node {node_id} ({class_type}): {_sentence(problem)} {advice}".rstrip())
     return lines
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from comfyport.comfyui.needs import ModelFile
-from comfyport.errors import InvalidLock
+from comfyport.errors import InvalidLock, UnknownGroup
 from comfyport.models.lock import Entry, Lock
 from comfyport.status import Board
 
@@ -34,17 +34,23 @@ class Hints:
         return f"{lock} Add an entry for it to models.lock.json, or put it into models/{file.folder or '<folder>'}/."
 
     @cached_property
-    def _entries(self) -> tuple[Entry, ...]:
+    def _lock(self) -> Lock:
         try:
-            return self._load().models
+            return self._load()
         except InvalidLock as error:
             logger.warning("the lock cannot tell about a missing model: %s", error.message)
-            return ()
+            return Lock(version=1, models=())
+
+    @property
+    def _entries(self) -> tuple[Entry, ...]:
+        return self._lock.models
 
     @cached_property
     def _chosen(self) -> set[str]:
-        chosen = self._load().choose(self._groups) if self._entries else ()
-        return {entry.path for entry in chosen}
+        try:
+            return {entry.path for entry in self._lock.choose(self._groups)}
+        except UnknownGroup:
+            return set()
 
     def _entry(self, file: ModelFile) -> Entry | None:
         """The entry that brings the file, or one of the same base name, first one where ComfyUI looks for it."""
