@@ -81,6 +81,33 @@ async def test_a_path_that_was_saved_on_windows_is_one_of_this_system(tmp_path: 
     assert checked["2"]["inputs"]["model_name"] == "4x/new.safetensors"
 
 
+async def test_a_file_for_an_old_loader_that_has_come_since_is_spelled_as_comfyui_lists_it(tmp_path: Path):
+    with ComfyUIEmulator(tmp_path) as comfyui:
+        async with inventory(comfyui.url) as known:
+            checker = Checker(known, hint=lambda file: "")
+            await checker.check(workflows.scaled())
+            place = tmp_path / "models" / "checkpoints" / "SDXL"
+            place.mkdir(parents=True)
+            (place / "new.ckpt").touch()
+
+            checked = await checker.check(workflows.sampled("SDXL\\new.ckpt"))
+            asked = asked_for_all(comfyui)
+            await checker.check(workflows.sampled("SDXL\\new.ckpt"))
+
+        assert checked["1"]["inputs"]["ckpt_name"] == "SDXL/new.ckpt"
+        assert asked_for_all(comfyui) == asked
+
+
+async def test_a_file_that_a_node_may_allow_is_asked_for_once(tmp_path: Path):
+    with ComfyUIEmulator(tmp_path) as comfyui:
+        async with inventory(comfyui.url) as known:
+            checker = Checker(known, hint=lambda file: "")
+            for _ in range(3):
+                await checker.check(workflows.sampled("absent.ckpt"))
+
+        assert asked_for_all(comfyui) == 2
+
+
 async def test_a_missing_model_is_told_with_the_nearest_one_and_what_would_bring_it(tmp_path: Path):
     with ComfyUIEmulator(tmp_path) as comfyui:
         (upscalers(tmp_path) / "RealESRGAN_x4.pth").touch()
@@ -168,11 +195,17 @@ def refusal(node_errors: Any) -> WorkflowRejected:
     return WorkflowRejected("Workflow validation failed:", node_errors=node_errors, raw=raw)
 
 
+def own(name: str, message: str) -> dict[str, Any]:
+    return {"type": "custom_validation_failed", "message": message, "extra_info": {"input_name": name}}
+
+
 async def test_comfyuis_own_refusal_is_told_with_what_it_did_not_see(tmp_path: Path):
     workflow = workflows.upscaled("absent.pth") | {"9": node("SaveImage", images=["77", 0])}
+    workflow["3"]["inputs"]["image"] = ["77", 0]
     theirs = {
         "9": {"errors": [{"type": "exception_during_validation", "message": "77"}], "class_type": "SaveImage"},
-        "4": {"errors": [{"type": "custom_validation_failed", "message": "Own words"}], "class_type": "SaveImage"},
+        "4": {"errors": [own("images", "Own words")], "class_type": "SaveImage"},
+        "3": {"errors": [own("image", "Theirs")], "class_type": "ImageUpscaleWithModel"},
     }
     with ComfyUIEmulator(tmp_path) as comfyui:
         async with inventory(comfyui.url) as known:
@@ -184,6 +217,7 @@ async def test_comfyuis_own_refusal_is_told_with_what_it_did_not_see(tmp_path: P
         "• Node 9 (SaveImage): It is linked to node 77, which is not there: images",
         "• Node 9 (SaveImage): Required input is missing: filename_prefix",
         "• Node 4 (SaveImage): Own words",
+        "• Node 3 (ImageUpscaleWithModel): Theirs",
         "• Node 2 (UpscaleModelLoader): model_name: 'absent.pth' is not there. There is: none.",
     ]
     json.dumps(told.as_answer())

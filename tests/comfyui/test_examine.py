@@ -23,6 +23,7 @@ OBJECT_INFO: dict[str, Any] = {
         "output_node": False,
     },
     "Change": {"input": {"required": {"image": ["IMAGE", {}]}}, "output": ["IMAGE"], "output_node": False},
+    "Blend": {"input": {"required": {"image": ["IMAGE"], "mask": ["MASK"]}}, "output": ["IMAGE"]},
     "Switch": {
         "input": {"required": {"on": ["IMAGE", {"lazy": True}], "off": ["IMAGE", {"lazy": True}]}},
         "output": ["*"],
@@ -191,6 +192,18 @@ def test_a_file_that_may_never_be_loaded_is_no_reason_to_refuse():
     assert not findings.refused
 
 
+def test_a_file_of_an_output_that_comfyui_may_leave_out_is_no_reason_to_refuse_the_others():
+    blend = node("Blend", image=["c", 0], mask=["c", 0])
+
+    findings = check(
+        saving(a=SOURCE, b=blend, c=node("ModernLoader", name="c.safetensors"), other=node("Save", images=["b", 0])),
+        CATALOGUE,
+    )
+
+    assert {problem.weight for problem in findings.problems} == {"unsure", "run"}
+    assert not findings.refused
+
+
 def test_types_that_do_not_fit_are_told_and_left_to_comfyui():
     findings = check(saving(a=node("Change", image=["b", 1]), b=SOURCE), CATALOGUE)
 
@@ -284,6 +297,10 @@ def chain(length: int) -> dict[str, Any]:
 def test_a_chain_that_comfyui_cannot_follow_is_refused():
     assert not check(saving(a=SOURCE) | chain(900), CATALOGUE).refused
     assert check(saving(a=SOURCE) | chain(901), CATALOGUE).refused
+
+
+def test_a_long_circle_that_no_output_needs_is_refused_since_comfyui_cannot_follow_it():
+    assert check(saving(a=SOURCE) | chain(1000) | {"999": node("Change", image=["0", 0])}, CATALOGUE).refused
 
 
 def test_a_workflow_of_many_nodes_in_a_row_is_answered():

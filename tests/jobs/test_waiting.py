@@ -64,6 +64,13 @@ async def test_of_two_files_of_one_name_only_the_one_is_waited_for_that_the_node
     assert waited == ["vae/model.safetensors"]
 
 
+async def test_a_file_of_the_same_name_that_the_node_does_not_look_for_keeps_no_job(tmp_path: Path):
+    board = Board(tmp_path)
+    write(board, listed("diffusion_models/model.safetensors", "downloading"), listed("vae/model.safetensors", "ready"))
+
+    assert not await awaited(board, [], ModelFile("vae", "model.safetensors"))
+
+
 async def test_where_nobody_knows_which_of_two_files_is_meant_one_that_failed_is_no_failure(tmp_path: Path):
     board = Board(tmp_path)
     one, other = "loras/model.safetensors", "vae/model.safetensors"
