@@ -30,10 +30,12 @@ from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, unobserved
 from comfyport.jobs.hints import Hints
+from comfyport.jobs.inputs import Inputs
 from comfyport.jobs.leftovers import Leftovers, prompts_cached
 from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
+from comfyport.jobs.staging import Limits
 from comfyport.models import lock
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
@@ -78,6 +80,7 @@ class Worker:
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
             inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
             self._performer = self._new_performer(client, inventory)
+            await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.leftovers.clear)
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -155,6 +158,7 @@ class Worker:
         return Performer(
             self.comfyui,
             client,
+            Inputs(storage, self._folder / "staging", self._limits),
             storage,
             Checker(inventory, self._hints()),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
@@ -168,6 +172,17 @@ class Worker:
     def _hints(self) -> Hints:
         load = partial(lock.load, self.settings.lock)
         return Hints(load, self.settings.model_groups, self.board, downloads=self._downloads)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            files=self.settings.input_files,
+            file_bytes=self.settings.input_file_mb * 10**6,
+            total_bytes=self.settings.input_mb * 10**6,
+            pixels=self.settings.input_megapixels * 10**6,
+            fetch_seconds=self.settings.input_seconds,
+            private_urls=self.settings.allow_private_urls,
+        )
 
     @property
     def _folder(self) -> Path:
