@@ -161,13 +161,15 @@ def running_host(
 
 @pytest.fixture(scope="session", params=installations())
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A running worker on each ComfyUI; the volume has the quickstart's upscaler and two files that are no models."""
+    """A running worker on each ComfyUI; its volume has upscalers, one in a folder, and files that are no models."""
     folder = tmp_path_factory.mktemp("worker")
     upscalers, checkpoints = (folder / "volume" / "models" / name for name in ("upscale_models", "checkpoints"))
     for directory in (upscalers, checkpoints):
         directory.mkdir(parents=True)
     (upscalers / "quickstart-4x.safetensors").write_bytes(weights.upscaler())
     (upscalers / "broken.safetensors").write_bytes(b"not a model")
+    (upscalers / "folder").mkdir()
+    (upscalers / "folder" / "inside.safetensors").write_bytes(weights.upscaler())
     (checkpoints / "present.safetensors").touch()
     with running_host(folder, request.param) as running:
         yield running

@@ -18,6 +18,7 @@ Each class has a stable `code`; its message says what happened and what to do; `
 behind the message as data. Only the doors (`serve/`, `cli/`) turn errors into text, JSON and exit status.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -314,7 +315,7 @@ class InputFailed(JobError):
 
 
 class WorkflowRejected(JobError):
-    """ComfyUI's validation refuses the workflow."""
+    """The workflow cannot run, as we see before it is queued, or as ComfyUI's validation does."""
 
     code = "workflow_rejected"
 
@@ -382,10 +383,10 @@ class NoOutputs(JobError):
 
     code = "no_outputs"
 
-    def __init__(self, prompt_id: str) -> None:
+    def __init__(self, prompt_id: str, left_out: Sequence[str] = ()) -> None:
         super().__init__("Job processing failed")
         self.details = {
-            "problems": [f"No outputs found in history for prompt {prompt_id}."],
+            "problems": [f"No outputs found in history for prompt {prompt_id}.", *left_out],
             "hint": "The workflow needs an output node that runs, for example SaveImage.",
         }
 

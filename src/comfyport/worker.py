@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ import aiohttp
 from comfyport.comfyui import gpu
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
+from comfyport.comfyui.inventory import Inventory
 from comfyport.comfyui.launch import Folders, Installation, command
 from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
@@ -27,6 +29,7 @@ from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, unobserved
+from comfyport.jobs.hints import Hints
 from comfyport.jobs.inputs import Inputs
 from comfyport.jobs.leftovers import Leftovers, prompts_cached
 from comfyport.jobs.naming import job_id, job_name
@@ -75,7 +78,8 @@ class Worker:
                 stack.push_async_callback(self._download.stop)
                 await self._download.start(prefetch=self.settings.prefetch != "off")
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
-            self._performer = self._new_performer(client)
+            inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
+            self._performer = self._new_performer(client, inventory)
             await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.leftovers.clear)
             stack.push_async_callback(self._performer.reclaimer.close)
@@ -148,7 +152,7 @@ class Worker:
             logger.error("ComfyUI has died %d times in a row; this worker asks to be replaced", deaths)
         return self.settings.refresh_worker or deaths >= DEATHS_BEFORE_REFRESH
 
-    def _new_performer(self, client: Client) -> Performer:
+    def _new_performer(self, client: Client, inventory: Inventory) -> Performer:
         remote = bool(self.settings.comfyui_url)
         storage: Storage = RemoteStorage(client, self._folder / "temp") if remote else LocalStorage(self._folder)
         return Performer(
@@ -156,7 +160,7 @@ class Worker:
             client,
             Inputs(storage, self._folder / "staging", self._limits),
             storage,
-            Checker(client, hint=lambda name: ""),
+            Checker(inventory, self._hints()),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
             Deliverer(),
             Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
@@ -164,6 +168,10 @@ class Worker:
             self.settings.job_timeout,
             self.settings.comfy_org_api_key.reveal(),
         )
+
+    def _hints(self) -> Hints:
+        load = partial(lock.load, self.settings.lock)
+        return Hints(load, self.settings.model_groups, self.board, downloads=self._downloads)
 
     @property
     def _limits(self) -> Limits:

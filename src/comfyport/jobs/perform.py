@@ -9,11 +9,12 @@ from typing import Any
 
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
+from comfyport.comfyui.needs import model_files
 from comfyport.comfyui.process import ComfyUI
 from comfyport.comfyui.storage import Storage
 from comfyport.comfyui.values import with_values
-from comfyport.comfyui.workflow import Workflow, file_names
-from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs
+from comfyport.comfyui.workflow import Workflow
+from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs, WorkflowRejected
 from comfyport.jobs import outputs, waiting
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, shielded, unobserved
@@ -74,25 +75,34 @@ class Performer:
             with timings.phase("inputs"):
                 fetched = await stack.enter_async_context(self.inputs.fetched(request.files))
             with timings.phase("wait_models"):
-                await waiting.for_models(file_names(workflow), self.board, observe)
+                await waiting.for_models(model_files(workflow), self.board, observe)
             with timings.phase("wait_comfyui"):
                 await self.comfyui.wait_ready()
             with timings.phase("inputs"):
                 placed = await stack.enter_async_context(self.inputs.placed(fetched, workflow))
-                await self.checker.check(placed)
+                placed = await self._checked(placed, observe)
             execution = await self._executed(placed, request, observe)
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}
+        left_out = self.checker.left_out(execution.node_errors, placed)
         if not execution.outputs:
-            raise NoOutputs(execution.prompt_id)
+            raise NoOutputs(execution.prompt_id, left_out)
         with timings.phase("outputs"):
             lists = await self._delivered(execution, request)
-        return answer(lists, timings)
+        return answer(lists, left_out, timings)
+
+    async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:
+        """The workflow as ComfyUI can run it. A file that it lacks may be in an archive that is still to come."""
+        if waiting.archives_to_come(self.board) and (missing := await self.checker.missing(workflow)):
+            await waiting.for_archives(missing, self.board, observe)
+        return await self.checker.check(workflow)
 
     async def _executed(self, workflow: Workflow, request: Request, observe: Observer) -> Execution:
         """Runs the workflow; once more if ComfyUI ended before it had begun, since nothing was spent on it then."""
         run = self._run(workflow, request, observe)
         try:
             return await self._unless_it_dies(run.execute())
+        except WorkflowRejected as error:
+            raise self.checker.explained(error, workflow) from None
         except (ComfyUIDied, ComfyUIUnreachable, JobLost) as error:
             if run.started:
                 raise

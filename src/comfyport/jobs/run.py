@@ -16,10 +16,14 @@ from comfyport.jobs.reclaim import Reclaimer
 
 @dataclass(frozen=True)
 class Execution:
-    """A prompt that ended well: outputs by node id, and seconds in ComfyUI's queue and at work."""
+    """A prompt that ended well: outputs by node id, and seconds in ComfyUI's queue and at work.
+
+    `node_errors` are ComfyUI's reasons to leave some of the workflow's outputs out.
+    """
 
     prompt_id: str
     outputs: dict[str, Json]
+    node_errors: Json
     queue_seconds: float
     execute_seconds: float
 
@@ -65,8 +69,8 @@ class Run:
             )
             try:
                 # Shielded: a job that is cancelled while ComfyUI takes its prompt has a prompt to take back.
-                prompt_id = await asyncio.shield(submitting)
-                entry = await ended(self._client, listener, prompt_id)
+                queued = await asyncio.shield(submitting)
+                entry = await ended(self._client, listener, queued.prompt_id)
             except asyncio.CancelledError:
                 await self._reclaimer.take_back(submitting)
                 raise
@@ -74,7 +78,9 @@ class Run:
         messages = _messages(entry)
         _raise_failure(messages)
         execute_seconds = min(total, _seconds_at_work(messages))
-        return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
+        outputs = entry.get("outputs", {})
+        waited = total - execute_seconds
+        return Execution(queued.prompt_id, outputs, queued.node_errors, waited, execute_seconds)
 
     def _hear(self, message: Json | Picture) -> None:
         if isinstance(message, Picture):
