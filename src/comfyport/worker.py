@@ -27,9 +27,11 @@ from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised, dying_with_us
 from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.errors import ComfyportError, ModelError
-from comfyport.jobs.delivery import Deliverer
+from comfyport.jobs.delivery.deliverer import Deliverer, Means
+from comfyport.jobs.delivery.place import located
+from comfyport.jobs.delivery.store import Account
 from comfyport.jobs.events import Observer, unobserved
-from comfyport.jobs.leftovers import Leftovers, prompts_cached
+from comfyport.jobs.leftovers import Leftovers, nodes_cached
 from comfyport.jobs.perform import Performer
 from comfyport.models import lock
 from comfyport.models.volume import Volume
@@ -73,9 +75,12 @@ class Worker:
                 stack.push_async_callback(_stop_step, self._download)
             if self._downloads and self.settings.prefetch != "off":
                 stack.push_async_callback(_stop_step, await self._start_step("prefetch"))
+            storage = self._storage(client)
+            leftovers = Leftovers(storage, nodes_cached(self.settings.comfyui_arguments))
+            leftovers.clear()
+            stack.callback(leftovers.clear)
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
-            self._performer = self._new_performer(client)
-            stack.push_async_callback(self._performer.leftovers.clear)
+            self._performer = self._new_performer(client, storage, leftovers)
             self._stack = stack.pop_all()
         return self
 
@@ -124,20 +129,23 @@ class Worker:
             for task in failures:
                 task.cancel()
 
-    def _new_performer(self, client: Client) -> Performer:
-        remote = bool(self.settings.comfyui_url)
-        storage: Storage = RemoteStorage(client, self._folder / "temp") if remote else LocalStorage(self._folder)
+    def _new_performer(self, client: Client, storage: Storage, leftovers: Leftovers) -> Performer:
         return Performer(
             self.comfyui,
             client,
             storage,
             Checker(client, hint=lambda name: ""),
-            Deliverer(),
-            Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
+            Deliverer(_means(self.settings)),
+            leftovers,
             self.board,
             self.settings.job_timeout,
             self.settings.comfy_org_api_key.reveal(),
         )
+
+    def _storage(self, client: Client) -> Storage:
+        if self.settings.comfyui_url:
+            return RemoteStorage(client, self._folder / "temp")
+        return LocalStorage(self._folder)
 
     @property
     def _folder(self) -> Path:
@@ -211,3 +219,39 @@ async def _stop_step(step: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             step.kill()
             await step.wait()
+
+
+def _means(settings: Settings) -> Means:
+    """What jobs' outputs are delivered with."""
+    bucket, problem = _bucket(settings)
+    if problem:
+        logger.error("%s", problem)
+    return Means(
+        answer_limit=settings.answer_limit,
+        bucket=bucket,
+        bucket_problem=problem,
+        volume=settings.lasting_volume,
+        default=settings.output_delivery or ("s3" if settings.bucket_endpoint else "auto"),
+        private_urls=settings.allow_private_urls,
+    )
+
+
+def _bucket(settings: Settings) -> tuple[Account | None, str]:
+    """The bucket that is set up, and what is wrong if it is set up badly."""
+    if not settings.bucket_endpoint:
+        return None, ""
+    try:
+        place = located(
+            settings.bucket_endpoint,
+            bucket=settings.bucket_name,
+            region=settings.bucket_region,
+            prefix=settings.bucket_prefix,
+        )
+    except ValueError as error:
+        return None, f"BUCKET_ENDPOINT_URL cannot be used: {error}."
+    key_id, secret = settings.bucket_access_key_id.reveal(), settings.bucket_secret_access_key.reveal()
+    needed = {"BUCKET_SECRET_ACCESS_KEY": secret} | ({"BUCKET_ACCESS_KEY_ID": key_id} if place.service == "s3" else {})
+    missing = sorted(name for name, value in needed.items() if not value)
+    if missing:
+        return None, f"BUCKET_ENDPOINT_URL is set, but not {' and '.join(missing)}: nothing can be put into the bucket."
+    return Account(place, key_id, secret, settings.bucket_public_url, settings.bucket_link_seconds), ""

@@ -10,6 +10,7 @@ from typing import Any
 from comfyport.comfyui.client import Client, Json, Picture
 from comfyport.comfyui.execution import Listener, ended
 from comfyport.comfyui.progress import Tracker
+from comfyport.comfyui.results import in_order
 from comfyport.comfyui.workflow import Workflow
 from comfyport.errors import ComfyportError, ExecutionFailed, JobCancelled
 from comfyport.jobs.events import Observer, Preview
@@ -22,10 +23,14 @@ CANCEL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Execution:
-    """A prompt that ended well: outputs by node id, and seconds in ComfyUI's queue and at work."""
+    """A prompt that ended well: outputs by node id in the workflow's order, and the nodes that were not run again.
+
+    Seconds in ComfyUI's queue and at work.
+    """
 
     prompt_id: str
     outputs: dict[str, Json]
+    cached: frozenset[str]
     queue_seconds: float
     execute_seconds: float
 
@@ -70,7 +75,8 @@ class Run:
         messages = _messages(entry)
         _raise_failure(messages)
         execute_seconds = min(total, _seconds_at_work(messages))
-        return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
+        outputs = in_order(entry.get("outputs") or {}, self._workflow)
+        return Execution(prompt_id, outputs, _cached(messages), total - execute_seconds, execute_seconds)
 
     def _hear(self, message: Json | Picture) -> None:
         if isinstance(message, Picture):
@@ -105,6 +111,10 @@ def _raise_failure(messages: dict[str, Json]) -> None:
         )
     if interrupted := messages.get("execution_interrupted"):
         raise JobCancelled("The workflow was interrupted in ComfyUI.", node_id=interrupted.get("node_id"))
+
+
+def _cached(messages: dict[str, Json]) -> frozenset[str]:
+    return frozenset(messages.get("execution_cached", {}).get("nodes") or ())
 
 
 def _seconds_at_work(messages: dict[str, Json]) -> float:
