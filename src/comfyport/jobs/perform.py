@@ -18,6 +18,7 @@ from comfyport.jobs import inputs, outputs, waiting
 from comfyport.jobs.delivery.deliverer import Deliverer
 from comfyport.jobs.events import Observer, shielded, unobserved
 from comfyport.jobs.leftovers import Hold, Leftovers
+from comfyport.jobs.reclaim import Reclaimer
 from comfyport.jobs.reports import Report
 from comfyport.jobs.request import Request, parse
 from comfyport.jobs.result import Timings, answer
@@ -41,6 +42,7 @@ class Performer:
     client: Client
     storage: Storage
     checker: Checker
+    reclaimer: Reclaimer
     deliverer: Deliverer
     leftovers: Leftovers
     board: Board
@@ -109,7 +111,7 @@ class Performer:
 
     def _run(self, workflow: Workflow, request: Request, observe: Observer) -> Run:
         api_key = request.comfy_org_api_key or self.api_key
-        return Run(workflow, self.client, observe=observe, previews=request.previews, api_key=api_key)
+        return Run(workflow, self.client, self.reclaimer, observe=observe, previews=request.previews, api_key=api_key)
 
     async def _unless_it_dies(self, work: Coroutine[Any, Any, Execution]) -> Execution:
         """The result of `work`; should ComfyUI die first, what it died of."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfyport.errors import AnswerTooLarge, DeliveryUnavailable
 from comfyport.jobs.delivery import guard, inline, volume
-from comfyport.jobs.delivery.naming import folder_of, names_of
+from comfyport.jobs.delivery.keys import folder_of, names_of
 from comfyport.jobs.delivery.place import located
 from comfyport.jobs.delivery.store import REQUEST_SECONDS, Account, Bucket
 from comfyport.jobs.outputs import Output, Outputs
