@@ -97,8 +97,8 @@ def _store(account: Account, request_seconds: float) -> S3Store | GCSStore | Azu
         if place.service == "gcs":
             return GCSStore(place.bucket, service_account_key=account.secret_access_key, **options)
         if place.service == "azure":
-            name = account.access_key_id or place.endpoint
-            return AzureStore(place.bucket, account_name=name, account_key=account.secret_access_key, **options)
+            key = account.secret_access_key
+            return AzureStore(place.bucket, account_name=place.endpoint, account_key=key, **options)
         return _s3_store(account, options)
     except BaseError as error:
         raise ValueError(_reason(error)) from None
