@@ -120,7 +120,7 @@ async def test_a_large_file_goes_in_parts(s3: S3, bucket: str, tmp_path: Path):
         await delivered(means, files(tmp_path, content), asking_for("s3"))
 
     assert s3.content(bucket)["job-1/a.png"] == (content, "image/png")
-    assert sum(asked.startswith("PUT") for asked in proxy.requests) == 3
+    assert sum(asked.startswith("PUT") for asked in proxy.requests) == 4
 
 
 async def test_files_of_the_same_name_do_not_overwrite_each_other(s3: S3, bucket: str, tmp_path: Path):

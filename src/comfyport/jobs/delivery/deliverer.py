@@ -15,7 +15,7 @@ from comfyport.jobs.outputs import Output, Outputs
 from comfyport.jobs.request import Bucket as JobBucket
 from comfyport.jobs.request import Delivery, Request
 
-UPLOADS_AT_ONCE = 4
+UPLOADS_AT_ONCE = 3
 NO_BUCKET = (
     "The job wants its files in a bucket and there is none. Set BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID and "
     "BUCKET_SECRET_ACCESS_KEY, or send `s3Config` with the job."

@@ -17,10 +17,10 @@ from comfyport.jobs.delivery.place import Place
 CONNECT_SECONDS = 5
 # A request carries one part of a file, and is given this long; a slow line moves that much in it.
 REQUEST_SECONDS = 60
-RETRIES = 3
-# Parts of one file that are in memory at the same time, and under way.
-PARTS = 4
-PART_BYTES = 8 << 20
+RETRIES = 2
+# Parts of one file that are in memory at the same time, and under way. 5 MiB is the least that S3 takes.
+PARTS = 3
+PART_BYTES = 5 << 20
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3}) ?([A-Za-z ]*)")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
@@ -89,7 +89,7 @@ def _store(account: Account, request_seconds: float) -> S3Store | GCSStore | Azu
         },
         "retry_config": {
             "max_retries": RETRIES,
-            "retry_timeout": timedelta(seconds=request_seconds * RETRIES),
+            "retry_timeout": timedelta(seconds=request_seconds * (RETRIES + 1)),
             "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 2},
         },
     }
