@@ -94,8 +94,9 @@ async def test_what_is_small_is_in_the_answer(tmp_path: Path):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5000])
 async def test_the_whole_answer_counts_as_it_is_sent(tmp_path: Path, size: int):
-    outputs = Outputs(files(tmp_path, bytes(size)).files, text=(("1", "é" * 100),))
-    exact = ENVELOPE_BYTES + len(json.dumps(await delivered(Means(ROOMY), outputs, job())))
+    outputs = Outputs(files(tmp_path, bytes(size)).files, text=(("1", "é" * 100),), problems=("gone.png is gone",))
+    lists = await delivered(Means(ROOMY), outputs, job())
+    exact = ENVELOPE_BYTES + len(json.dumps({**lists, "errors": outputs.problems}))
 
     assert await delivered(Means(exact), outputs, job())
     with pytest.raises(AnswerTooLarge):

@@ -14,6 +14,7 @@ from comfyport.errors import OutputFailed
 from comfyport.jobs import outputs
 from comfyport.jobs.media import media_type
 from comfyport.jobs.reports import reported_files, reported_texts
+from comfyport.jobs.result import Timings, answer
 from comfyport.serve.host import Host
 from tests import workflows
 from tests.conftest import run
@@ -255,3 +256,14 @@ def test_the_file_that_preview_3d_shows_is_delivered_if_it_is_there(emulated: Ho
 
     assert only(there, "files")["media_type"] == "model/gltf-binary"
     assert absent["status"] == "success_no_images"
+
+
+def test_what_could_not_be_read_stands_beside_the_rest():
+    item = {"filename": "a.png"}
+
+    assert answer({"images": [item]}, ("b.png is gone",), Timings()) == {
+        "images": [item],
+        "errors": ["b.png is gone"],
+        "timings": {},
+    }
+    assert answer({}, (), Timings()) == {"status": "success_no_images", "images": [], "timings": {}}

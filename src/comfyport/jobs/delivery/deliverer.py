@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Deliverer:
 
     def __init__(self, means: Means) -> None:
         self._means = means
+        # A bucket takes 30 ms to set up, and keeps its connections.
+        self._reached = lru_cache(maxsize=4)(partial(Bucket, request_seconds=means.request_seconds))
 
     async def check(self, request: Request) -> None:
         """Raises DeliveryUnavailable when what the job asks for cannot be, before anything was spent on it."""
@@ -66,9 +69,8 @@ class Deliverer:
         way = self._way(size, request) if wanted == "auto" else wanted
         if way == "base64" and size > self._means.answer_limit:
             raise AnswerTooLarge(size, self._means.answer_limit)
-        places = await self._placed(way, outputs, request)
-        lists = _lists(outputs, places)
-        if (size := inline.answer_bytes(lists)) > self._means.answer_limit:
+        lists = _lists(outputs, await self._placed(way, outputs, request))
+        if way != "base64" and (size := _bytes_of(lists, outputs)) > self._means.answer_limit:
             raise AnswerTooLarge(size, self._means.answer_limit)
         return lists
 
@@ -110,7 +112,7 @@ class Deliverer:
         if account is None:
             raise DeliveryUnavailable(self._means.bucket_problem or NO_BUCKET)
         try:
-            return Bucket(account, request_seconds=self._means.request_seconds)
+            return self._reached(account)
         except ValueError as error:
             raise DeliveryUnavailable(f"The bucket's credentials are not of the right form: {error}.") from None
 
@@ -150,7 +152,11 @@ async def _all_of(works: Iterable[Coroutine[Any, Any, str]]) -> list[str]:
 
 def _size_in_answer(outputs: Outputs) -> int:
     lists = _lists(outputs, [("base64", "")] * len(outputs.files))
-    return inline.answer_bytes(lists, tuple(output.size for output in outputs.files))
+    return _bytes_of(lists, outputs, tuple(output.size for output in outputs.files))
+
+
+def _bytes_of(lists: dict[str, Any], outputs: Outputs, files: tuple[int, ...] = ()) -> int:
+    return inline.answer_bytes({**lists, "errors": outputs.problems}, files)
 
 
 def _lists(outputs: Outputs, places: list[tuple[str, str]]) -> dict[str, Any]:
