@@ -271,6 +271,15 @@ def test_models_that_a_workflow_saved_stay_for_later_ones(tmp_path: Path):
     assert not (tmp_path / "output" / "other").exists()
 
 
+def test_an_output_folder_that_leads_elsewhere_is_left_alone(tmp_path: Path):
+    saved(tmp_path / "elsewhere", "a.png")
+    (tmp_path / "output").symlink_to(tmp_path / "elsewhere" / "output")
+
+    Leftovers(LocalStorage(tmp_path), 0).clear()
+
+    assert (tmp_path / "elsewhere" / "output" / "a.png").exists()
+
+
 def test_copies_of_what_a_comfyui_elsewhere_made_go_with_the_job(tmp_path: Path):
     (tmp_path / "copies").mkdir()
     leftovers = Leftovers(RemoteStorage(None, tmp_path / "copies"), 0)  # type: ignore[arg-type]

@@ -64,11 +64,14 @@ class LocalStorage:
             return False
 
     def sweep(self, *, before: float, keep: Container[StoredFile]) -> None:
-        """Removes old files below `output` and `temp`, but not what a workflow saved as a model for later ones."""
+        """Removes old files below `output` and `temp`, but not what a workflow saved as a model for later ones.
+
+        Who makes one of the two folders a link to another place has outputs kept there.
+        """
         for type_ in ("output", "temp"):
             folder = self._base / type_
             models = {folder / name for name in SAVED_MODELS} if type_ == "output" else set()
-            for path in _old_files(folder, before, skip=models):
+            for path in () if folder.is_symlink() else _old_files(folder, before, skip=models):
                 subfolder = str(path.parent.relative_to(folder))
                 if StoredFile(path.name, "" if subfolder == "." else subfolder, type_) not in keep:
                     _remove(path, below=folder)
