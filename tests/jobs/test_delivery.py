@@ -389,9 +389,9 @@ async def test_links_of_azure_are_signed():
     found, _ = set_up("az://account/container", access_key_id="", secret_access_key=base64.b64encode(b"key").decode())
     assert found is not None
 
-    link = urlsplit(await Bucket(found).link("job/a.png"))
+    link = urlsplit(await Bucket(found).link("job/a é.png"))
 
-    assert (link.hostname, link.path) == ("account.blob.core.windows.net", "/container/job/a.png")
+    assert (link.hostname, link.path) == ("account.blob.core.windows.net", "/container/job/a_20_e9.png")
     assert "sig=" in link.query
 
 

@@ -113,8 +113,11 @@ class Deliverer:
             raise DeliveryUnavailable(self._means.bucket_problem or NO_BUCKET)
         try:
             return self._reached(account)
-        except ValueError as error:
-            raise DeliveryUnavailable(f"The bucket's credentials are not of the right form: {error}.") from None
+        except ValueError:
+            raise DeliveryUnavailable(
+                "The bucket's credentials are not of the right form: "
+                "Google wants a service account's key as JSON, Azure the account's key in base64."
+            ) from None
 
     def _volume(self) -> Path:
         root = self._means.volume

@@ -23,6 +23,7 @@ PARTS = 3
 PART_BYTES = 5 << 20
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3}) ?([A-Za-z ]*)")
+_ENCODED = re.compile(r"[^A-Za-z0-9._~/-]")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
 
@@ -75,7 +76,10 @@ class Bucket:
             raise DeliveryFailed(key, f"it is in the bucket, but no link can be signed: {_reason(error)}") from None
 
     def _whole(self, key: str) -> str:
-        return f"{self._prefix}/{key}" if self._prefix else key
+        whole = f"{self._prefix}/{key}" if self._prefix else key
+        # obstore 0.12 signs links to Azure over the encoded path, Azure over the path as it is: they must be the same.
+        azure = self._account.place.service == "azure"
+        return _ENCODED.sub(lambda found: f"_{ord(found[0]):x}", whole) if azure else whole
 
 
 def _store(account: Account, request_seconds: float) -> S3Store | GCSStore | AzureStore:
@@ -100,8 +104,8 @@ def _store(account: Account, request_seconds: float) -> S3Store | GCSStore | Azu
             key = account.secret_access_key
             return AzureStore(place.bucket, account_name=place.endpoint, account_key=key, **options)
         return _s3_store(account, options)
-    except BaseError as error:
-        raise ValueError(_reason(error)) from None
+    except BaseError:
+        raise ValueError("credentials that are not of the right form") from None
 
 
 def _s3_store(account: Account, options: Any) -> S3Store:
@@ -132,7 +136,7 @@ def _reason(error: Exception) -> str:
     answered = " ".join(part for part in (status and status[1], code and code[1]) if part)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return f"it refuses the credentials ({answered or 'access denied'})"
-    if code and code[1] == "NoSuchBucket":
+    if code and code[1] in ("NoSuchBucket", "ContainerNotFound"):
         return "it does not exist"
     if "Received redirect" in text:
         return "it is in another region; set BUCKET_REGION"
