@@ -1,8 +1,11 @@
 """Files into a bucket, and links to them: S3 and alike, Google Cloud Storage, Azure, all through obstore."""
 
+import atexit
 import re
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +24,7 @@ RETRIES = 2
 # Parts of one file that are in memory at the same time, and under way. 5 MiB is the least that S3 takes.
 PARTS = 3
 PART_BYTES = 5 << 20
+EXIT_SECONDS = 0.1
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3}) ?([A-Za-z ]*)")
 _ENCODED = re.compile(r"[^A-Za-z0-9._~/-]")
@@ -49,6 +53,7 @@ class Bucket:
         self._account = account
         self._prefix = account.place.prefix
         self._store = _store(account, request_seconds)
+        _wait_for_threads_at_exit()
 
     async def upload(self, key: str, file: Path, media_type: str) -> None:
         """Puts a file under `key`, from disk and in parts if it is large. Raises DeliveryFailed."""
@@ -80,6 +85,15 @@ class Bucket:
         # obstore 0.12 signs links to Azure over the encoded path, Azure over the path as it is: they must be the same.
         azure = self._account.place.service == "azure"
         return _ENCODED.sub(lambda found: f"_{ord(found[0]):x}", whole) if azure else whole
+
+
+@cache
+def _wait_for_threads_at_exit() -> None:
+    """Lets obstore's threads hand their last result over: a Python that ends meanwhile is aborted.
+
+    https://github.com/PyO3/pyo3-async-runtimes/issues/40
+    """
+    atexit.register(time.sleep, EXIT_SECONDS)
 
 
 def _store(account: Account, request_seconds: float) -> S3Store | GCSStore | AzureStore:
