@@ -42,6 +42,15 @@ class PartFile:
         self._writing = threading.Lock()
         self._users = 1
 
+    @property
+    def bytes_there(self) -> int:
+        """How many bytes `spans` stands for."""
+        return sum(end - start for start, end in self.spans)
+
+    def reload(self) -> None:
+        """Brings `spans` up to what has been written since."""
+        self.spans = _spans(self.folder)
+
     def resize(self, size: int) -> None:
         """Gives the file its full length, or cuts it."""
         with self._open() as is_open:
