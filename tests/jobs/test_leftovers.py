@@ -187,7 +187,7 @@ def test_files_that_a_node_does_not_report_go_too(tmp_path: Path):
 
 def test_the_disk_does_not_grow(tmp_path: Path, comfyui: Path):
     with worker(tmp_path, comfyui) as host:
-        counts = {len(left(host)) for number in range(40) if run(host, {"workflow": workflows.scaled(number)})}
+        counts = {len(left(host)) for number in range(20) if run(host, {"workflow": workflows.scaled(number)})}
 
     assert counts == {1}
 
