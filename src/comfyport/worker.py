@@ -28,10 +28,12 @@ from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery.deliverer import Deliverer, Means
 from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.jobs.events import Observer, unobserved
+from comfyport.jobs.inputs import Inputs
 from comfyport.jobs.leftovers import Leftovers, nodes_cached
 from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
+from comfyport.jobs.staging import Limits
 from comfyport.models import lock
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
@@ -79,6 +81,7 @@ class Worker:
             stack.callback(leftovers.clear)
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
             self._performer = self._new_performer(client, storage, leftovers)
+            await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
             stack.push_async_callback(_ended, self._starting)
@@ -153,6 +156,7 @@ class Worker:
         return Performer(
             self.comfyui,
             client,
+            Inputs(storage, self._folder / "staging", self._limits),
             storage,
             Checker(client, hint=lambda name: ""),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
@@ -190,6 +194,17 @@ class Worker:
         if self.settings.comfyui_url:
             return RemoteStorage(client, self._folder / "temp")
         return LocalStorage(self._folder)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            files=self.settings.input_files,
+            file_bytes=self.settings.input_file_mb * 10**6,
+            total_bytes=self.settings.input_mb * 10**6,
+            pixels=self.settings.input_megapixels * 10**6,
+            fetch_seconds=self.settings.input_seconds,
+            private_urls=self.settings.allow_private_urls,
+        )
 
     @property
     def _folder(self) -> Path:

@@ -56,8 +56,8 @@ class Deliverer:
             self._volume()
         if wanted not in ("auto", "s3"):
             return
-        guarded = None if self._means.private_urls else request.bucket
-        if guarded and (reason := await guard.refusal(guarded.endpoint)):
+        theirs, private = request.bucket, self._means.private_urls
+        if theirs and (reason := await guard.refusal(theirs.endpoint, private=private)):
             raise DeliveryUnavailable(f"The s3Config's endpointUrl is refused: {reason}.")
         if wanted == "s3" or self._has_bucket(request):
             self._bucket(request)

@@ -1,24 +1,24 @@
 """Keeps a job from having its files sent to an address inside of the platform's network."""
 
 import asyncio
-import ipaddress
 import socket
-from urllib.parse import urlsplit
+from ipaddress import ip_address
+
+from comfyport.jobs.addresses import AddressRefused, forbidden, parsed
 
 
-async def refusal(url: str) -> str:
-    """Why nothing may be sent to an address that a job names; empty if it may.
+async def refusal(url: str, *, private: bool) -> str:
+    """Why nothing may be sent to an address that a job names; empty if it may. `private` lets private networks pass.
 
     Encryption is asked for because a name may lead elsewhere by the time it is looked up again: then the certificate
     does not fit.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        return "it must start with https://"
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+        asked = parsed(url, private=private)
+        found = await asyncio.get_running_loop().getaddrinfo(asked.raw_host, asked.port, type=socket.SOCK_STREAM)
+    except AddressRefused as error:
+        return error.reason
     except (OSError, UnicodeError):
         return "its name is not known"
-    if all(ipaddress.ip_address(str(address[0]).split("%")[0]).is_global for *_, address in found):
-        return ""
-    return "it leads to a private address"
+    kinds = [forbidden(ip_address(str(place[0]).split("%")[0]), private=private) for *_, place in found]
+    return next((f"it leads to {kind}" for kind in kinds if kind), "")
