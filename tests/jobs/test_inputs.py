@@ -55,7 +55,7 @@ class Shop(LoopbackServer):
             "/packed": self.packed,
         }.items():
             app.router.add_get(path, handler)
-        super().__init__(app, tls=tls)
+        super().__init__(app, tls=tls, handler_cancellation=True)
 
     async def picture(self, request: web.Request) -> web.Response:
         self.asked.append(request.path_qs)
