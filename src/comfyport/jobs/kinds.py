@@ -52,3 +52,9 @@ def kind(start: bytes) -> str:
     if len(text.encode()) > len(start) - 4 and not re.search(r"[\0-\x08\x0e-\x1f]", text):
         return "text"
     return "of an unknown kind"
+
+
+def is_sound_or_video(start: bytes) -> bool:
+    """Whether it is something that ComfyUI's loaders of sound and video may read."""
+    words = kind(start)
+    return words.startswith("a video") or words.endswith("audio")

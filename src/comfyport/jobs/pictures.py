@@ -44,8 +44,10 @@ def check(path: Path, *, most_pixels: int, must_be: bool) -> None:
             if must_be or isinstance(error, TooManyParts):
                 raise PictureRefused(str(error)) from None
         pixels = _pixels(path, data, most_pixels)
-        if pixels is None and must_be:
-            what = kinds.kind(data[: kinds.LOOKED_AT])
+        start = data[: kinds.LOOKED_AT]
+        # worker-comfyui has no other place for them than `images`.
+        if pixels is None and must_be and not kinds.is_sound_or_video(start):
+            what = kinds.kind(start)
             raise PictureRefused(f"it is {what}, not a picture that ComfyUI can open; other files go to 'files'")
     if pixels is not None and pixels > most_pixels:
         raise PictureRefused(f"it has more than the {most_pixels / 1e6:g} megapixels that INPUT_MEGAPIXELS allows")
