@@ -175,6 +175,13 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield running
 
 
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A running worker on the emulator, for nodes that not every real ComfyUI has."""
+    with running_host(tmp_path_factory.mktemp("worker")) as running:
+        yield running
+
+
 def run(host: Host, job_input: Any) -> dict[str, Any]:
     """The worker's answer to a job with this input."""
     return asyncio.run(host.run({"id": "job", "input": job_input}))

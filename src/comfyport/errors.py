@@ -10,7 +10,8 @@
             ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
-            JobCancelled, JobLost, OutputFailed, NoOutputs, QueueFull, JobUnknown
+            JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
+            AnswerTooLarge, QueueFull, JobUnknown
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         Unauthorized            an HTTP request without the right key
 
@@ -389,6 +390,35 @@ class NoOutputs(JobError):
             "problems": [f"No outputs found in history for prompt {prompt_id}.", *left_out],
             "hint": "The workflow needs an output node that runs, for example SaveImage.",
         }
+
+
+class DeliveryUnavailable(JobError):
+    """The job wants its files where this worker cannot bring them."""
+
+    code = "delivery_unavailable"
+
+
+class DeliveryFailed(JobError):
+    """A result could not be brought to the bucket or the volume."""
+
+    code = "delivery_failed"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The output {name} could not be delivered: {reason}.", name=name, reason=reason)
+
+
+class AnswerTooLarge(JobError):
+    """The results make an answer that the platform would lose."""
+
+    code = "answer_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"The answer has {size / 1e6:.1f} MB and may have {limit / 1e6:.1f} MB. Set BUCKET_ENDPOINT_URL and its "
+            "credentials, send `s3Config` with the job, or mount a volume; ANSWER_LIMIT_MB sets the limit.",
+            size=size,
+            limit=limit,
+        )
 
 
 class QueueFull(JobError):

@@ -85,6 +85,29 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _bucket_url(text: str) -> str:
+    if not text.startswith(("http://", "https://", "gs://", "az://")):
+        raise ValueError("write an address that starts with https://, gs:// or az://")
+    return text.rstrip("/")
+
+
+def _link_seconds(text: str) -> int:
+    seconds = _count(text)
+    if seconds > 7 * 24 * 3600:
+        raise ValueError("signed links last 604800 seconds (7 days) at most")
+    return seconds
+
+
+def _megabytes(text: str) -> float:
+    try:
+        megabytes = float(text)
+    except ValueError:
+        raise ValueError("write a number of megabytes") from None
+    if not 0 < megabytes < float("inf"):
+        raise ValueError("write a number of megabytes above 0")
+    return megabytes
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -234,6 +257,49 @@ class Settings(_FromEnvironment):
     input_seconds: float = _setting(
         "INPUT_SECONDS", 120.0, "Seconds that fetching one of a job's files from its URL may take.", _seconds
     )
+    output_delivery: Literal["auto", "base64", "s3", "volume"] | None = _setting(
+        "OUTPUT_DELIVERY",
+        None,
+        "How files are delivered for jobs that do not say: `auto`, `base64`, `s3` or `volume`.",
+        _choice("auto", "base64", "s3", "volume"),
+        shown="`s3` if `BUCKET_ENDPOINT_URL` is set, else `auto`",
+    )
+    answer_limit_mb: float | None = _setting(
+        "ANSWER_LIMIT_MB",
+        None,
+        "Largest answer in MB; files that do not fit go to the bucket, else to the volume.",
+        _megabytes,
+        shown="20 on RunPod, else 100",
+    )
+    bucket_endpoint: str = _setting(
+        "BUCKET_ENDPOINT_URL",
+        "",
+        "Where files are put: an S3 address with or without the bucket in it, `gs://BUCKET` or `az://ACCOUNT/CONTAINER`.",
+        _bucket_url,
+    )
+    bucket_access_key_id: Secret = _setting("BUCKET_ACCESS_KEY_ID", Secret(""), "The bucket's access key id.", Secret)
+    bucket_secret_access_key: Secret = _setting(
+        "BUCKET_SECRET_ACCESS_KEY",
+        Secret(""),
+        "The bucket's secret key; of Google a service account's key as JSON, of Azure the account's key.",
+        Secret,
+    )
+    bucket_name: str = _setting(
+        "BUCKET_NAME",
+        "",
+        "The bucket, if the address does not name it.",
+        shown="month and year, as `11-26`",
+    )
+    bucket_region: str = _setting(
+        "BUCKET_REGION", "", "The bucket's region.", shown="the one in the address, else `us-east-1`"
+    )
+    bucket_prefix: str = _setting("BUCKET_PREFIX", "", "What the files' keys begin with, before the job's id.")
+    bucket_public_url: str = _setting(
+        "BUCKET_PUBLIC_URL", "", "Address below which the bucket's files are public: links are that, not signed.", _url
+    )
+    bucket_link_seconds: int = _setting(
+        "BUCKET_LINK_SECONDS", 7 * 24 * 3600, "Seconds that signed links last, 7 days at most.", _link_seconds
+    )
     allow_private_urls: bool = _setting(
         "ALLOW_PRIVATE_URLS",
         False,
@@ -304,6 +370,19 @@ class Settings(_FromEnvironment):
             return self.volume
         places = (Path("/runpod-volume"), Path("/workspace"), Path("/cache"))
         return next((place for place in places if place.is_dir()), Path("/data"))
+
+    @property
+    def answer_limit(self) -> int:
+        """The largest answer in bytes: what was set, or what the platform takes."""
+        # RunPod answers 400 to a larger result and loses it (docs.runpod.io, "Operation reference").
+        default = 20.0 if self.runpod_job_url else 100.0
+        return int((self.answer_limit_mb or default) * 1e6)
+
+    @property
+    def lasting_volume(self) -> Path | None:
+        """The volume if it outlives the container: one that was set or mounted."""
+        folder = self.volume_folder
+        return folder if self.volume or folder != Path("/data") or os.path.ismount(folder) else None
 
 
 @dataclass(frozen=True)
