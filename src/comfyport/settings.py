@@ -4,6 +4,7 @@
 `python -m comfyport.settings` prints the README's table; a test keeps the two the same.
 """
 
+import base64
 import dataclasses
 import os
 import shlex
@@ -85,6 +86,16 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _webhook_secret(text: str) -> Secret:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("write whsec_ and 24 to 64 random bytes in base64")
+    return Secret(text)
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -114,7 +125,7 @@ class _FromEnvironment:
                 try:
                     values[field.name] = field.metadata["parse"](text)
                 except ValueError as error:
-                    shown = "********" if field.metadata["parse"] is Secret else text
+                    shown = "********" if isinstance(field.default, Secret) else text
                     raise InvalidSetting(name, shown, str(error)) from None
         return cls(**values)
 
@@ -204,11 +215,42 @@ class Settings(_FromEnvironment):
     api_key: Secret = _setting(
         "COMFYPORT_API_KEY",
         Secret(""),
-        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open.",
+        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping`, `/health` and `/docs` stay open.",
         Secret,
     )
     queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
+    queue_bytes: int = _setting(
+        "QUEUE_BYTES",
+        1 << 30,
+        "Bytes that waiting jobs and kept results may take in the HTTP door's memory; the oldest results go first.",
+        _count,
+    )
     result_seconds: float = _setting("RESULT_SECONDS", 1800.0, "Seconds that the HTTP door keeps a result.", _seconds)
+    body_bytes: int = _setting("BODY_BYTES", 64 << 20, "Bytes that a request to the HTTP door may have.", _count)
+    cors_origins: tuple[str, ...] = _setting(
+        "CORS_ORIGINS",
+        (),
+        "Origins whose pages may call the HTTP door, separated by commas, or `*`. Unset: none.",
+        _words,
+    )
+    allow_private_urls: bool = _setting(
+        "ALLOW_PRIVATE_URLS",
+        False,
+        "Let inputs and webhooks be at private addresses, and at http:// ones: for tests and closed networks.",
+        _boolean,
+    )
+    stop_seconds: float = _setting(
+        "STOP_SECONDS",
+        4.0,
+        "Seconds that a job at the HTTP door may go on after the worker was told to stop.",
+        _seconds,
+    )
+    webhook_secret: Secret = _setting(
+        "WEBHOOK_SECRET",
+        Secret(""),
+        "`whsec_` and 24 to 64 bytes in base64: signs webhooks as Standard Webhooks has it. Unset: not signed.",
+        _webhook_secret,
+    )
     hf_token: Secret = _setting(
         "HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret
     )
