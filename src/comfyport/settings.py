@@ -320,7 +320,7 @@ class Settings(_FromEnvironment):
     @classmethod
     def secret_names(cls) -> frozenset[str]:
         """The variables that hold a secret, those of the platforms included."""
-        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if field.metadata["parse"] is Secret}
+        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if isinstance(field.default, Secret)}
         return frozenset(ours | _PLATFORM_SECRETS)
 
     @property

@@ -92,7 +92,7 @@ async def _listening(app: FastAPI, listening: socket.socket) -> AsyncIterator[as
 @contextlib.asynccontextmanager
 async def _working(queue: LocalQueue, host: Host, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
     async def work() -> None:
-        if settings.startup_wait == "all":
+        if settings.startup_wait == "all" or settings.warmup_workflow:
             with suppress(ComfyportError):
                 await host.wait_ready()
         await queue.work()
@@ -108,7 +108,7 @@ async def _working(queue: LocalQueue, host: Host, settings: Settings) -> AsyncIt
 
 async def _end(host: Host, *tasks: asyncio.Task[None]) -> ComfyportError | None:
     """Returns when the process is told to stop, or the worker cannot go on: then why. `tasks` should not end before."""
-    failing = asyncio.create_task(host.wait_failure())
+    failing = asyncio.create_task(_failure(host))
     stopping = asyncio.create_task(_stop_signal())
     try:
         await asyncio.wait({failing, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +117,21 @@ async def _end(host: Host, *tasks: asyncio.Task[None]) -> ComfyportError | None:
         for task in (failing, stopping):
             task.cancel()
         await asyncio.gather(failing, stopping, return_exceptions=True)
+
+
+async def _failure(host: Host) -> ComfyportError:
+    """Returns why the worker cannot start or cannot go on, as soon as that is clear."""
+    starting = asyncio.create_task(host.wait_ready())
+    failing = asyncio.create_task(host.wait_failure())
+    try:
+        await asyncio.wait({starting, failing}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and isinstance(error := starting.exception(), ComfyportError):
+            return error
+        return await failing
+    finally:
+        for task in (starting, failing):
+            task.cancel()
+        await asyncio.gather(starting, failing, return_exceptions=True)
 
 
 async def _let_go(host: Host) -> None:

@@ -83,6 +83,10 @@ class _BoardCollector(Collector):
         sections = self._board()
         yield from _comfyui(sections.get("comfyui") or {})
         yield from _models(sections.get("models") or {})
+        start = GaugeMetricFamily("comfyport_start_seconds", "Seconds until a phase was over.", labels=["phase"])
+        for phase, seconds in ((sections.get("start") or {}).get("seconds") or {}).items():
+            start.add_metric([phase], seconds)
+        yield start
 
 
 def _comfyui(section: dict[str, Any]) -> Iterator[Metric]:

@@ -206,6 +206,7 @@ class LocalQueue:
             self._running = None
         if not job.ended:
             answer = _answer(running)
+            answer.pop("refresh_worker", None)  # RunPod's affair: there is no other worker here
             self._learn(asyncio.get_running_loop().time() - self._began)
             self._end(job, "FAILED" if "error" in answer else "COMPLETED", answer)
 

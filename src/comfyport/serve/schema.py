@@ -157,7 +157,18 @@ def describe(app: FastAPI) -> None:
             schemas = document["components"]["schemas"]
             schemas |= body.pop("$defs")
             schemas["JobRequest"] = body
+            _without_fastapis_own_refusals(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _without_fastapis_own_refusals(document: dict[str, Any]) -> None:
+    """A parameter that cannot be read is answered with 400 here, not with FastAPI's 422."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
