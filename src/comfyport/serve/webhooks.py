@@ -32,7 +32,8 @@ ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 ANSWER_SECONDS = 15.0
-AT_ONCE = 8
+# One that hangs holds its place for ANSWER_SECONDS; the others must not notice.
+AT_ONCE = 32
 # Each holds on to its job's result.
 PENDING = 1000
 
@@ -63,7 +64,7 @@ class Webhooks:
         self._secret = secret
         self._private = private
         self._count = count
-        self._pause = wait_exponential_jitter(initial=first_pause, max=LONGEST_PAUSE_SECONDS, jitter=first_pause)
+        self._pause = wait_exponential_jitter(multiplier=first_pause, max=LONGEST_PAUSE_SECONDS, jitter=first_pause)
         self._pending: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
