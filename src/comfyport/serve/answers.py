@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from comfyport.errors import (
     BodyTooLarge,
@@ -25,6 +26,7 @@ from comfyport.errors import (
     WorkerStopped,
 )
 
+METHODS = ("GET", "HEAD", "POST")
 STATUS_CODES: dict[type[ComfyportError], int] = {
     InvalidJob: 400,
     RequestError: 400,
@@ -100,7 +102,16 @@ async def _answer_starlettes(request: Request, error: Exception) -> Response:
             ours = RequestError(str(error.detail))
     response = refusal(ours, dict(error.headers or {}))
     response.status_code = error.status_code
+    if error.status_code == 405:
+        # Starlette names the methods of the first route at this path only.
+        response.headers["Allow"] = ", ".join(method for method in METHODS if _takes(request, method))
     return response
+
+
+def _takes(request: Request, method: str) -> bool:
+    """Whether any route answers to `method` at the path of `request`."""
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 def _finite(content: Any) -> Any:

@@ -194,7 +194,7 @@ def _health(queue: Queue, status: Status) -> APIRouter:
         }
         return Answer({"jobs": jobs, "workers": workers, "status": worker.board})
 
-    @router.get("/ping", status_code=200, responses={204: {"description": "Starting."}})
+    @router.get("/ping", response_class=Response, responses={204: {"description": "Starting."}})
     @router.head("/ping", include_in_schema=False)
     async def ping() -> Response:
         """200 when ComfyUI is ready, 204 while it starts (RunPod's rule for load-balancing endpoints)."""
