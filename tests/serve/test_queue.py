@@ -98,9 +98,14 @@ async def test_a_full_queue_says_how_long_a_job_takes_here():
 async def test_bodies_that_wait_are_bounded_together():
     handler = Handler()
     async with working(handler, keep_bytes=10_000) as queue:
+        done = await queue.submit(Submission("small"))
+        await queue.wait(done.id, PATIENCE)
+        handler.began.clear()
         await held(queue, handler, size=6000)
         with pytest.raises(QueueFull, match="QUEUE_BYTES"):
             await queue.submit(Submission("too large", size=6000))
+
+    assert done.answer is not None, "nothing is dropped for what does not fit all the same"
 
 
 async def test_the_same_key_and_body_is_the_same_job_while_it_runs_and_afterwards():
@@ -156,6 +161,7 @@ async def test_the_oldest_results_make_room_for_newer_ones_and_that_is_told():
 
     assert [job.dropped for job in found] == [True, True, False, False]
     assert [job.status for job in found] == ["COMPLETED"] * 4
+    assert found[0].as_json()["output"]["error_code"] == "result_dropped"
     assert kept <= 12_000
 
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import signal
+import socket
 
 import requests
 
@@ -37,6 +38,23 @@ def test_sigterm_answers_everybody_who_waits_and_ends_without_a_traceback(door: 
     assert "before the job had begun" in answers[1]["error"]
     assert "Traceback" not in address.container.output
     assert "was destroyed" not in address.container.output
+
+
+def test_a_reader_that_does_not_read_does_not_hold_the_end_up(door: Door):
+    address = door(COMFYUI_ARGS="--preview-method auto", STOP_SECONDS="0")
+    host, port = address.url.removeprefix("http://").split(":")
+    job_id = address.post("/run", slow_job(4000, previews=True)).json()["id"]
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host, int(port)))
+        connection.sendall(f"GET /stream/{job_id} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n".encode())
+        while address.get(f"/status/{job_id}").json().get("output", {}).get("step", 0) < 300:
+            pass
+
+        status = address.container.end(signal.SIGTERM)
+
+    assert status == 0
+    assert "Traceback" not in address.container.output
 
 
 def test_a_job_that_ends_within_the_grace_is_answered_as_if_nothing_were(door: Door):

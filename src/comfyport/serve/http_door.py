@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from comfyport.comfyui.ports import listen
 from comfyport.errors import ComfyportError
@@ -64,15 +65,14 @@ async def _serve(host: Host, settings: Settings, listening: socket.socket) -> Co
         async with _listening(app, listening) as serving, _working(queue, host, settings) as working:
             error = await _end(host, serving, working)
             await queue.close(0 if error else settings.stop_seconds)
-            await webhooks.drain(WEBHOOKS_SECONDS)
-        await _let_go(host)
+            await asyncio.gather(webhooks.drain(WEBHOOKS_SECONDS), _let_go(host))
     return error
 
 
 @contextlib.asynccontextmanager
 async def _listening(app: FastAPI, listening: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
     config = uvicorn.Config(
-        app,
+        _without_tracebacks_at_the_end(app),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -87,6 +87,17 @@ async def _listening(app: FastAPI, listening: socket.socket) -> AsyncIterator[as
     finally:
         server.should_exit = True
         await serving
+
+
+def _without_tracebacks_at_the_end(app: ASGIApp) -> ASGIApp:
+    """`app`, where a client that does not read its answer and is cut off for it is no error of the application."""
+
+    async def cut_off_quietly(scope: Scope, receive: Receive, send: Send) -> None:
+        # uvicorn cancels a request only for that, after `timeout_graceful_shutdown`.
+        with suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return cut_off_quietly
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from comfyport.errors import ResultDropped
 from comfyport.serve.events import Backlog, Ended, StatusChanged
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
@@ -119,10 +120,11 @@ class Job:
             shown["expiresAt"] = datetime.fromtimestamp(self.expires_at, UTC).isoformat(timespec="seconds")
         if self.status == "IN_PROGRESS" and self.events and self.events.progress:
             shown["output"] = self.events.progress.as_json()
-        if self.answer is not None:
-            rest = {key: value for key, value in self.answer.items() if key != "error"}
+        answer = ResultDropped(self.id, self.status).as_answer() if self.dropped else self.answer
+        if answer is not None:
+            rest = {key: value for key, value in answer.items() if key != "error"}
             shown |= {"output": rest} if rest else {}
-            shown |= {"error": self.answer["error"]} if "error" in self.answer else {}
+            shown |= {"error": answer["error"]} if "error" in answer else {}
         return shown
 
     def _tell(self, event: StatusChanged | Ended) -> None:

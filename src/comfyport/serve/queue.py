@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -177,12 +178,13 @@ class LocalQueue:
             raise QueueFull(len(self._waiting), retry_after=self._seconds_to_room(), setting="QUEUE_BYTES")
 
     def _seconds_to_room(self) -> int:
-        """When the next job will be taken, by what jobs took so far; one that takes long may take as long again."""
-        at_work = 0.0
-        if self._running and self._running[0].started_at:
-            at_work = max(0.0, asyncio.get_running_loop().time() - self._began)
+        """When the next job will be taken, by what jobs took so far; what has lasted long may last as long again."""
+        if self._running:
+            lasted = asyncio.get_running_loop().time() - self._began
+        else:
+            lasted = max((time.time() - job.queued_at for job in self._waiting.values()), default=0.0)
         typical = self._typical_seconds or 0.0
-        left = typical - at_work if typical > at_work else at_work
+        left = typical - lasted if typical > lasted else lasted
         return max(1, min(LONGEST_GUESS_SECONDS, math.ceil(left)))
 
     def _enqueue(self, job: Job) -> None:

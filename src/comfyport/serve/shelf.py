@@ -44,8 +44,12 @@ class Shelf:
         return self._jobs[job_id]
 
     def has_room(self, size: int) -> bool:
-        """Whether that many bytes more fit; results make way for them."""
+        """Whether that many bytes more fit; results make way for them, unless that would not suffice."""
         self._forget_old()
+        if self.bytes + size <= self._keep_bytes:
+            return True
+        if self.bytes - sum(self._weights[job_id] for job_id in self._with_result) + size > self._keep_bytes:
+            return False
         self._make_room(size)
         return self.bytes + size <= self._keep_bytes
 
