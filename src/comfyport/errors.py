@@ -12,6 +12,7 @@
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
             ResultDropped, NotRetryable
+        EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
             Unauthorized, BodyTooLarge, IdempotencyKeyReused, RouteUnknown, MethodNotAllowed, NotOffered
 
@@ -463,6 +464,25 @@ class NotRetryable(JobError):
             id=job_id,
             status=status,
         )
+
+
+class EndpointFailed(ComfyportError):
+    """The endpoint that `comfyport run` sends a job to does not answer as one."""
+
+    code = "endpoint_failed"
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"The endpoint {endpoint} failed: {reason}.", endpoint=endpoint)
+
+
+class RemoteJobFailed(ComfyportError):
+    """The endpoint answered that the job failed."""
+
+    code = "remote_job_failed"
+
+    def __init__(self, message: str, job_id: str, *, code: str | None, details: Any) -> None:
+        super().__init__(f"The job {job_id} failed{f' ({code})' if code else ''}: {message}", id=job_id)
+        self.details |= {"error_code": code, "details": details}
 
 
 class RequestError(ComfyportError):

@@ -21,7 +21,8 @@ from comfyport.models.sources import Request
 # Large enough that a request costs nothing, small enough that all connections end together.
 LARGEST_PIECE = 16 << 20
 SMALLEST_PIECE = 1 << 20
-HASH_BLOCK = 4 << 20
+# Small enough to be hashed out of the processor's own cache.
+HASH_BLOCK = 256 << 10
 # Dirty pages are written out while the network works, so that little is left for the end.
 FLUSH_BYTES = 256 << 20
 # A piece that is worth more than this is shared with a connection that has nothing left to do.
