@@ -138,12 +138,15 @@ def test_a_page_may_call_only_if_its_origin_was_named(keyed_door: Address, share
 def test_what_is_not_there_is_said_with_a_code(shared_door: Address):
     absent = shared_door.get("/nothing")
     wrong = requests.delete(f"{shared_door.url}/run", timeout=30)
+    before = shared_door.get("/health").json()["jobs"]
     parameter = shared_door.post("/runsync?wait=soon", job())
+    after = shared_door.get("/health").json()["jobs"]
 
     assert (absent.status_code, absent.json()["error_code"]) == (404, "route_unknown")
     assert (wrong.status_code, wrong.json()["error_code"]) == (405, "method_not_allowed")
     assert requests.options(f"{shared_door.url}/v2/a/status/b", timeout=30).headers["Allow"] == "GET, POST"
     assert (parameter.status_code, parameter.json()["error_code"]) == (400, "invalid_job")
+    assert before == after, "what is refused is not done"
     assert requests.head(f"{shared_door.url}/ping", timeout=30).status_code == 200
     assert requests.head(f"{shared_door.url}/health", timeout=30).status_code == 200
 

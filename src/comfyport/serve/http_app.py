@@ -39,6 +39,11 @@ class WorkerStatus:
 
 
 Status = Callable[[], Awaitable[WorkerStatus]]
+Key = Annotated[
+    str, Header(alias="Idempotency-Key", description="The same key and body again give the same job again.")
+]
+Wait = Annotated[int, Query(ge=0, le=LONGEST_WAIT_MILLISECONDS, description="Milliseconds.")]
+STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
 
 def build(queue: Queue, *, status: Status, settings: Settings, metrics: Metrics | None = None) -> FastAPI:
@@ -76,33 +81,23 @@ def _sending(queue: Queue, settings: Settings) -> APIRouter:
         ),
     )
 
-    async def submitted(
-        request: Request,
-        key: Annotated[
-            str, Header(alias="Idempotency-Key", description="The same key and body again give the same job again.")
-        ] = "",
-    ) -> Job:
+    async def submitted(request: Request, key: str) -> Job:
         sent = await reading.submission(
             request, key=key, limit=settings.body_bytes, private=settings.allow_private_urls
         )
         return await queue.submit(sent)
 
-    Submitted = Annotated[Job, Depends(submitted)]  # noqa: N806 - a type
-    described: Any = {"openapi_extra": {"requestBody": schema.REQUEST_BODY}}
+    described: Any = {"openapi_extra": {"requestBody": schema.REQUEST_BODY}, "responses": STATE}
 
-    @router.post("/run", responses={200: {"model": schema.JobState}}, **described)
-    async def run(job: Submitted) -> Response:
+    @router.post("/run", **described)
+    async def run(request: Request, key: Key = "") -> Response:
         """Queue a job; its id and status at once."""
-        return _state(job)
+        return _state(await submitted(request, key))
 
-    @router.post("/runsync", responses={200: {"model": schema.JobState}}, **described)
-    async def runsync(
-        job: Submitted,
-        wait: Annotated[
-            int, Query(ge=0, le=LONGEST_WAIT_MILLISECONDS, description="Milliseconds.")
-        ] = WAIT_MILLISECONDS,
-    ) -> Response:
+    @router.post("/runsync", **described)
+    async def runsync(request: Request, key: Key = "", wait: Wait = WAIT_MILLISECONDS) -> Response:
         """Queue a job and wait for its answer; after `wait` its status, to be asked for with `/status`."""
+        job = await submitted(request, key)
         return _state(await queue.wait(job.id, wait / 1000))
 
     return router
@@ -114,7 +109,7 @@ def _jobs(queue: Queue) -> APIRouter:
     )
     gone = refusals(s410="The result was dropped to make room for newer ones.")
 
-    @router.get("/status/{job_id}", responses={200: {"model": schema.JobState}, **gone})
+    @router.get("/status/{job_id}", responses=STATE | gone)
     @router.post("/status/{job_id}", include_in_schema=False)
     async def status(job_id: str) -> Response:
         """What became of a job; of one that runs, its latest progress."""
@@ -140,14 +135,14 @@ def _jobs(queue: Queue) -> APIRouter:
             return stream.server_sent(job, last_event_id)
         return Answer(stream.pieces(job))
 
-    @router.post("/cancel/{job_id}", responses={200: {"model": schema.JobState}})
+    @router.post("/cancel/{job_id}", responses=STATE)
     async def cancel(job_id: str) -> Response:
         """End a job that waits or runs; one that is over stays as it is."""
         return _state(await queue.cancel(job_id), result=False)
 
     @router.post(
         "/retry/{job_id}",
-        responses={200: {"model": schema.JobState}, **gone, **refusals(s409="It neither failed nor timed out.")},
+        responses=STATE | gone | refusals(s409="It neither failed nor timed out."),
     )
     async def retry(job_id: str) -> Response:
         """Queue a job that failed or timed out once more, under the same id."""
