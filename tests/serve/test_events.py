@@ -133,17 +133,20 @@ async def test_a_reader_that_does_not_read_costs_the_backlog_and_no_more():
     running.events.add(StatusChanged("IN_PROGRESS"))
     first = await anext(reading)
     sizes = set()
+    previews = set()
 
     for step in range(20_000):
         running.events.add(progress(step))
         running.events.add(Preview("4", "image/jpeg", b"\xff" * 10_000))
         sizes.add(running.events.size)
+        previews.add(sum(isinstance(told.event, Preview) for told in running.events.after(step)))
     running.status = "COMPLETED"
     running.events.add(Ended("COMPLETED"))
     rest = [event async for event in reading]
 
     assert b"IN_PROGRESS" in first
     assert max(sizes) < 200_000
+    assert previews == {1}
     assert len(rest) <= 256
     assert b"event: result" in rest[-1]
 

@@ -100,6 +100,16 @@ async def test_a_receiver_that_stumbles_gets_the_same_message_again(receive: Cal
         Webhook(SECRET).verify(body, headers)
 
 
+async def test_a_redirect_is_not_followed(receive: Callable[..., Receiver]):
+    other = receive()
+    receiver = receive(307, headers={"Location": f"{other.url}/hook"})
+
+    outcomes = await delivered(receiver)
+
+    assert outcomes == ["delivered"]
+    assert (len(receiver.got), other.got) == (2, [])
+
+
 async def test_a_receiver_that_never_takes_it_is_given_up(receive: Callable[..., Receiver]):
     receiver = receive(*[500] * 20)
 
