@@ -101,6 +101,7 @@ def test_the_receipt_tells_where_it_came_from_without_the_signature(volume: Volu
         Fault("truncate", at=1000, times=3),
         Fault("truncate", at=200_000, times="always"),
         Fault("reset", at=1000, times=3),
+        Fault("reset", at=200_000, times="always"),
         Fault("stall", at=1000, times=2),
         Fault("slow", rate=500, times=2),
         Fault("429", times=2, retry_after=1),

@@ -115,6 +115,7 @@ class Transfer:
         self._renewed_at_bytes = 0
         self._wrong_digests = 0
         self._beginnings = 0
+        self._renewing = threading.Lock()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pieces: list[Piece] = []
@@ -184,7 +185,8 @@ class Transfer:
 
     def renew(self, used: Remote | None) -> None:
         """Asks the source for the address anew, unless that was done since `used`. Raises TryLater or ModelError."""
-        with self._lock:
+        # Not the lock of the pieces: those that arrive do not wait for the network.
+        with self._renewing:
             if used is not self.remote:
                 return
             self._renewals = 1 if self.transferred > self._renewed_at_bytes else self._renewals + 1
