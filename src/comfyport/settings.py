@@ -263,7 +263,7 @@ class Settings(_FromEnvironment):
     allow_private_urls: bool = _setting(
         "ALLOW_PRIVATE_URLS",
         False,
-        "Let inputs and webhooks be at private addresses, and at http:// ones: for tests and closed networks.",
+        "Let URLs in jobs be plain http and lead to private and loopback addresses: for tests and private networks.",
         _boolean,
     )
     stop_seconds: float = _setting(
