@@ -1,6 +1,7 @@
 """Requests that are odd, too large, from a page or for Prometheus: each has an answer, none breaks the door."""
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -90,6 +91,19 @@ def test_the_key_is_asked_for_before_the_body_is_read(door: Door):
         first_line = connection.recv(100).splitlines()[0]
 
     assert first_line == b"HTTP/1.1 401 Unauthorized"
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_no_error_of_ours(door: Door):
+    address = door()
+    host, port = address.url.removeprefix("http://").split(":")
+
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = b"POST /run HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+        connection.sendall(head + b'{"input"')
+    address.post("/runsync", job())
+    address.container.end(signal.SIGTERM)
+
+    assert "Traceback" not in address.container.output
 
 
 @pytest.mark.parametrize(

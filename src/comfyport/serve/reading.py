@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from comfyport.errors import BodyTooLarge, InvalidJob
 from comfyport.jobs import addresses
@@ -41,10 +42,13 @@ async def _body(request: Request, limit: int) -> bytes:
     if announced.isdecimal() and int(announced) > limit:
         raise BodyTooLarge(limit)
     body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > limit:
-            raise BodyTooLarge(limit)
+    try:
+        async for block in request.stream():
+            body += block
+            if len(body) > limit:
+                raise BodyTooLarge(limit)
+    except ClientDisconnect:
+        raise InvalidJob("The connection ended before the body did") from None
     return bytes(body)
 
 
