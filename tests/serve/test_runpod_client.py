@@ -46,16 +46,18 @@ def test_run_status_and_output_follow_a_job(endpoint: runpod.Endpoint):
     assert picture(output["images"][0]).size == (64, 64)
 
 
-def test_the_progress_of_a_running_job_is_its_output_as_progress_update_has_it(endpoint: runpod.Endpoint):
-    queued = endpoint.run(slow_job(15)["input"])
+def test_the_progress_of_a_running_job_is_its_output_as_progress_update_has_it(
+    endpoint: runpod.Endpoint, shared_door: Address
+):
+    queued = endpoint.run(slow_job(500)["input"])
 
-    shown = until(queued._fetch_job, lambda state: (state.get("output") or {}).get("step", 0) > 2)
-
-    assert shown["status"] == "IN_PROGRESS"
-    assert shown["output"]["type"] == "progress"
-    assert shown["output"]["class_type"] == "KSampler"
-    assert {"delayTime", "workerId"} <= set(shown)
+    progress = until(queued.output, lambda output: (output or {}).get("step", 0) > 2)
+    shown = shared_door.get(f"/status/{queued.job_id}").json()
     queued.cancel()
+
+    assert (progress["type"], progress["class_type"], progress["steps"]) == ("progress", "KSampler", 500)
+    assert shown["status"] == "IN_PROGRESS"
+    assert {"delayTime", "workerId", "output"} <= set(shown)
 
 
 def test_stream_yields_what_the_job_tells_each_thing_once_to_its_end(endpoint: runpod.Endpoint):

@@ -178,14 +178,12 @@ class LocalQueue:
             raise QueueFull(len(self._waiting), retry_after=self._seconds_to_room(), setting="QUEUE_BYTES")
 
     def _seconds_to_room(self) -> int:
-        """When the next job will be taken, by what jobs took so far; what has lasted long may last as long again."""
+        """When the next job will be taken, as far as can be told."""
         if self._running:
             lasted = asyncio.get_running_loop().time() - self._began
         else:
             lasted = max((time.time() - job.queued_at for job in self._waiting.values()), default=0.0)
-        typical = self._typical_seconds or 0.0
-        left = typical - lasted if typical > lasted else lasted
-        return max(1, min(LONGEST_GUESS_SECONDS, math.ceil(left)))
+        return guess_left(self._typical_seconds or 0.0, lasted)
 
     def _enqueue(self, job: Job) -> None:
         job.wait_in_queue()
@@ -252,6 +250,11 @@ class LocalQueue:
     def _learn(self, seconds: float) -> None:
         before = seconds if self._typical_seconds is None else self._typical_seconds
         self._typical_seconds = before + LATEST_SHARE * (seconds - before)
+
+
+def guess_left(typical: float, lasted: float) -> int:
+    """Seconds that what has `lasted` so long will still take; beyond what is `typical`, as long again."""
+    return max(1, min(LONGEST_GUESS_SECONDS, math.ceil(typical - lasted if typical > lasted else lasted)))
 
 
 def _answer(running: "asyncio.Future[dict[str, Any]]") -> dict[str, Any]:
