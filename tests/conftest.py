@@ -96,16 +96,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Container]]:
     with ExitStack() as stack:
 
         def start_program(*command: str | Path, **environ: str) -> Container:
-            process = stack.enter_context(_process(command, tmp_path, environ))
-            return Container(process)
+            return stack.enter_context(container(command, tmp_path, environ))
 
         yield start_program
 
 
 @contextmanager
-def _process(
-    command: tuple[str | Path, ...], tmp_path: Path, environ: dict[str, str]
-) -> Iterator["subprocess.Popen[str]"]:
+def container(command: tuple[str | Path, ...], tmp_path: Path, environ: dict[str, str]) -> Iterator[Container]:
+    """A program with the environment of a container on CPU and folders below `tmp_path`; killed at the end."""
     process = subprocess.Popen(
         [str(part) for part in command],
         env=container_environ(tmp_path, **environ),
@@ -116,7 +114,7 @@ def _process(
         start_new_session=True,
     )
     try:
-        yield process
+        yield Container(process)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

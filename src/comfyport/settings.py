@@ -4,6 +4,7 @@
 `python -m comfyport.settings` prints the README's table; a test keeps the two the same.
 """
 
+import base64
 import dataclasses
 import os
 import shlex
@@ -108,6 +109,16 @@ def _megabytes(text: str) -> float:
     return megabytes
 
 
+def _webhook_secret(text: str) -> Secret:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("write whsec_ and 24 to 64 random bytes in base64")
+    return Secret(text)
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -137,7 +148,7 @@ class _FromEnvironment:
                 try:
                     values[field.name] = field.metadata["parse"](text)
                 except ValueError as error:
-                    shown = "********" if field.metadata["parse"] is Secret else text
+                    shown = "********" if isinstance(field.default, Secret) else text
                     raise InvalidSetting(name, shown, str(error)) from None
         return cls(**values)
 
@@ -311,12 +322,37 @@ class Settings(_FromEnvironment):
     api_key: Secret = _setting(
         "COMFYPORT_API_KEY",
         Secret(""),
-        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open. "
+        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping`, `/health` and `/docs` stay open. "
         "`comfyport run` sends it.",
         Secret,
     )
     queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
+    queue_bytes: int = _setting(
+        "QUEUE_BYTES",
+        1 << 30,
+        "Bytes that waiting jobs and kept results may take in the HTTP door's memory; the oldest results go first.",
+        _count,
+    )
     result_seconds: float = _setting("RESULT_SECONDS", 1800.0, "Seconds that the HTTP door keeps a result.", _seconds)
+    body_bytes: int = _setting("BODY_BYTES", 64 << 20, "Bytes that a request to the HTTP door may have.", _count)
+    cors_origins: tuple[str, ...] = _setting(
+        "CORS_ORIGINS",
+        (),
+        "Origins whose pages may call the HTTP door, separated by commas, or `*`. Unset: none.",
+        _words,
+    )
+    stop_seconds: float = _setting(
+        "STOP_SECONDS",
+        4.0,
+        "Seconds that a job at the HTTP door may go on after the worker was told to stop.",
+        _seconds,
+    )
+    webhook_secret: Secret = _setting(
+        "WEBHOOK_SECRET",
+        Secret(""),
+        "`whsec_` and 24 to 64 bytes in base64: signs webhooks as Standard Webhooks has it. Unset: not signed.",
+        _webhook_secret,
+    )
     hf_token: Secret = _setting(
         "HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret
     )
@@ -360,7 +396,7 @@ class Settings(_FromEnvironment):
     @classmethod
     def secret_names(cls) -> frozenset[str]:
         """The variables that hold a secret, those of the platforms included."""
-        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if field.metadata["parse"] is Secret}
+        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if isinstance(field.default, Secret)}
         return frozenset(ours | _PLATFORM_SECRETS)
 
     @property
