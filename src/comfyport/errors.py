@@ -10,7 +10,8 @@
             ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
-            JobCancelled, JobLost, OutputFailed, NoOutputs, QueueFull, JobUnknown
+            JobCancelled, JobLost, OutputFailed, NoOutputs, AnswerRefused, QueueFull,
+            JobUnknown
         Unauthorized            an HTTP request without the right key
 
 Each class has a stable `code`; its message says what happened and what to do; `details` holds the facts
@@ -387,6 +388,22 @@ class NoOutputs(JobError):
             "problems": [f"No outputs found in history for prompt {prompt_id}."],
             "hint": "The workflow needs an output node that runs, for example SaveImage.",
         }
+
+
+class AnswerRefused(JobError):
+    """RunPod does not take an answer: larger than its limit, or for reasons of its own (`status`, if it was asked)."""
+
+    code = "answer_refused"
+
+    def __init__(self, size: int, status: int | None, *, limit: int) -> None:
+        reason = f"RunPod refused it with HTTP {status}" if status else f"RunPod takes {limit} bytes at most"
+        super().__init__(
+            f"The job is done, but its answer of {size} bytes could not be sent: {reason}. "
+            "Ask for fewer or smaller outputs, or have them delivered to S3.",
+            size=size,
+            limit=limit,
+            status=status,
+        )
 
 
 class QueueFull(JobError):
