@@ -2,23 +2,23 @@
 
 The SDK (rp_scale.py) sleeps for a second after each job and looks every 0.1 s whether one has come; asks a platform
 that cannot be reached again without any pause; drops a stop that comes just before its job; and leaves its long poll
-only when that returns. One job at a time stays one: the next is taken when the result of the last has been posted, so that
-no job waits here which an idle worker could have had.
+only when that returns. One job at a time stays one: the next is taken when the result of the last has been posted,
+so that no job waits here which an idle worker could have had.
 """
 
 import asyncio
 import logging
 import signal
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from runpod.http_client import AsyncClientSession, TooManyRequests
-from runpod.serverless.modules import rp_job, rp_scale
+from runpod.serverless.modules import rp_http, rp_job, rp_scale
 from runpod.serverless.modules.rp_logger import RunPodLogger
 from runpod.serverless.modules.worker_state import JobsProgress
 
 from comfyport.errors import ComfyportError
-from comfyport.serve.host import Host
+from comfyport.jobs.events import Observer
 from comfyport.serve.runpod_worker.outage import Outage
 from comfyport.serve.runpod_worker.posts import Posts
 from comfyport.serve.runpod_worker.reporter import Reporter
@@ -35,6 +35,16 @@ DEBOUNCE_SECONDS = 5.0
 EMPTY_SECONDS = 0.2
 # RunPod kills 10 s after it asked; ComfyUI needs some of them to end.
 GRACE_SECONDS = 4.0
+
+
+class Host(Protocol):
+    """What performs the jobs: a `serve.host.Host`."""
+
+    async def run(self, job: Json, observe: Observer) -> Json:
+        """The answer to a job; `observe` may be called in any thread."""
+
+    async def wait_failure(self) -> ComfyportError:
+        """Returns why no job can be performed any more, as soon as that is clear."""
 
 
 def install(host: Host, *, stream: bool) -> None:
@@ -72,7 +82,7 @@ class Pace:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         async with AsyncClientSession() as session:
-            self._posts = Posts(session)
+            self._posts = Posts(session, done_url=rp_http.JOB_DONE_URL, stream_url=rp_http.JOB_STREAM_URL)
             self._stops = Stops(lambda: rp_job.get_stop_signals(session), self._stop)
             beside = [asyncio.create_task(self._stops.hear()), asyncio.create_task(self._watch())]
             try:

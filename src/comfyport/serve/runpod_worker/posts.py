@@ -10,7 +10,6 @@ import logging
 from typing import Any
 
 import aiohttp
-from runpod.serverless.modules import rp_http
 
 from comfyport.errors import AnswerRefused
 from comfyport.serve.runpod_worker.outage import Outage
@@ -35,14 +34,16 @@ HEADERS = {"charset": "utf-8", "Content-Type": "application/x-www-form-urlencode
 
 
 class Posts:
-    """RunPod, as it hears of jobs over the SDK's `session`."""
+    """Posts over `session`, the SDK's, to its two addresses; `$ID` in them is the job's id."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, done_url: str, stream_url: str) -> None:
         self._session = session
+        self._done_url = done_url
+        self._stream_url = stream_url
         self._quiet_until = 0.0
 
     async def result(self, job_id: str, answer: Json) -> None:
-        """Posts a job's answer, for as long as it takes; one that RunPod will not have becomes an error that says it."""
+        """Posts a job's answer, for as long as it takes; one RunPod will not have becomes an error that says it."""
         content = _encoded(_report(answer))
         status = await self._deliver(job_id, content) if len(content) <= ANSWER_BYTES else None
         if status in REFUSED or len(content) > ANSWER_BYTES:
@@ -56,11 +57,11 @@ class Posts:
     async def progress(self, job_id: str, event: Json) -> bool:
         """Posts what `/status` shows while the job runs; whether RunPod took it, and in time."""
         content = _encoded({"status": "IN_PROGRESS", "output": event})
-        return await self._tell(rp_http.JOB_DONE_URL, job_id, content)
+        return await self._tell(self._done_url, job_id, content)
 
     async def chunk(self, job_id: str, event: Json) -> bool:
         """Posts what `/stream` gives its readers; whether RunPod took it, and in time."""
-        return await self._tell(rp_http.JOB_STREAM_URL, job_id, _encoded({"output": event}))
+        return await self._tell(self._stream_url, job_id, _encoded({"output": event}))
 
     async def _deliver(self, job_id: str, content: bytes) -> int | None:
         """RunPod's last word on a result; None if it had none in all the time that there was."""
@@ -69,7 +70,7 @@ class Posts:
         end = loop.time() + GIVE_UP_SECONDS
         while True:
             try:
-                status = await self._post(rp_http.JOB_DONE_URL, job_id, content, RESULT)
+                status = await self._post(self._done_url, job_id, content, RESULT)
                 if status < 500 and status not in NOT_NOW:
                     outage.over()
                     return status
@@ -89,10 +90,12 @@ class Posts:
             return True
         try:
             status = await self._post(template, job_id, content, PROGRESS)
+            reason = f"HTTP {status}"
         except (aiohttp.ClientError, TimeoutError) as error:
-            logger.info("progress is not told for %g s reason=%r", QUIET_SECONDS, error)
+            status, reason = 503, type(error).__name__
+        if status >= 500:
+            logger.info("RunPod: progress is not told for %g s reason=%s", QUIET_SECONDS, reason)
             self._quiet_until = loop.time() + QUIET_SECONDS
-            return False
         return status < 400
 
     async def _post(self, template: str, job_id: str, content: bytes, limit: aiohttp.ClientTimeout) -> int:
