@@ -169,18 +169,22 @@ class HttpDoor(Door):
     async def _post_all(self, numbers: Sequence[int], *, backlog: bool) -> dict[int, tuple[float, float]]:
         async with aiohttp.ClientSession() as session:
             if backlog:
-                spans = await asyncio.gather(*(self._post(session, number, queued=True) for number in numbers))
+                posted = await asyncio.gather(*(self._post(session, number, queued=True) for number in numbers))
             else:
-                spans = [await self._post(session, number, queued=False) for number in numbers]
-        return dict(zip(numbers, spans, strict=True))
+                posted = [await self._post(session, number, queued=False) for number in numbers]
+        for number, (_, answer) in zip(numbers, posted, strict=True):
+            self._check(number, answer.get("output"))
+        return {number: span for number, (span, _) in zip(numbers, posted, strict=True)}
 
-    async def _post(self, session: aiohttp.ClientSession, number: int, *, queued: bool) -> tuple[float, float]:
+    async def _post(
+        self, session: aiohttp.ClientSession, number: int, *, queued: bool
+    ) -> tuple[tuple[float, float], Json]:
         sent = time.monotonic()
         async with session.post(self._url, json={"input": {"workflow": workflow(number)}}) as response:
             answer = await response.json()
         finished = time.monotonic()
-        self._check(number, answer.get("output"))
-        return (finished - answer["executionTime"] / 1000 if queued else sent), finished
+        started = finished - answer.get("executionTime", 0) / 1000 if queued else sent
+        return (started, finished), answer
 
 
 @contextlib.contextmanager
