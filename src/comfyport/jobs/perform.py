@@ -17,6 +17,7 @@ from comfyport.jobs import inputs, outputs, waiting
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, shielded, unobserved
 from comfyport.jobs.leftovers import Leftovers
+from comfyport.jobs.reclaim import Reclaimer
 from comfyport.jobs.request import Request, parse
 from comfyport.jobs.result import Timings, answer
 from comfyport.jobs.run import Execution, Run
@@ -39,6 +40,7 @@ class Performer:
     client: Client
     storage: Storage
     checker: Checker
+    reclaimer: Reclaimer
     deliverer: Deliverer
     leftovers: Leftovers
     board: Board
@@ -96,7 +98,7 @@ class Performer:
 
     def _run(self, workflow: Workflow, request: Request, observe: Observer) -> Run:
         api_key = request.comfy_org_api_key or self.api_key
-        return Run(workflow, self.client, observe=observe, previews=request.previews, api_key=api_key)
+        return Run(workflow, self.client, self.reclaimer, observe=observe, previews=request.previews, api_key=api_key)
 
     async def _delivered(self, execution: Execution, request: Request) -> dict[str, Any]:
         collected = await outputs.collect(execution.outputs, self.storage, include_temp=request.wish.include_temp)

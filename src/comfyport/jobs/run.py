@@ -1,9 +1,7 @@
 """One job through ComfyUI: queued, waited for, and taken back if it may not go on."""
 
 import asyncio
-import logging
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +9,9 @@ from comfyport.comfyui.client import Client, Json, Picture
 from comfyport.comfyui.execution import Listener, ended
 from comfyport.comfyui.progress import Tracker
 from comfyport.comfyui.workflow import Workflow
-from comfyport.errors import ComfyportError, ExecutionFailed, JobCancelled
+from comfyport.errors import ExecutionFailed, JobCancelled
 from comfyport.jobs.events import Observer, Preview
-
-logger = logging.getLogger(__name__)
-
-# ComfyUI looks at its interrupt flag between steps; this long we wait for its answer, not for its obedience.
-CANCEL_SECONDS = 2.0
+from comfyport.jobs.reclaim import Reclaimer
 
 
 @dataclass(frozen=True)
@@ -33,9 +27,19 @@ class Execution:
 class Run:
     """One attempt to run a workflow; `observe` hears how far it is, and sees its previews if it asked for them."""
 
-    def __init__(self, workflow: Workflow, client: Client, *, observe: Observer, previews: bool, api_key: str) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        client: Client,
+        reclaimer: Reclaimer,
+        *,
+        observe: Observer,
+        previews: bool,
+        api_key: str,
+    ) -> None:
         self._workflow = workflow
         self._client = client
+        self._reclaimer = reclaimer
         self._observe = observe
         self._previews = previews
         self._extra_data = {"api_key_comfy_org": api_key} if api_key else {}
@@ -64,7 +68,7 @@ class Run:
                 prompt_id = await asyncio.shield(submitting)
                 entry = await ended(self._client, listener, prompt_id)
             except asyncio.CancelledError:
-                await _take_back(self._client, submitting)
+                await self._reclaimer.take_back(submitting)
                 raise
         total = asyncio.get_running_loop().time() - submitted_at
         messages = _messages(entry)
@@ -79,14 +83,6 @@ class Run:
         elif progress := self._tracker.take(message):
             self._node = progress.node_id
             self._observe(progress)
-
-
-async def _take_back(client: Client, submitting: "asyncio.Future[str]") -> None:
-    with suppress(ComfyportError, TimeoutError):
-        async with asyncio.timeout(CANCEL_SECONDS):
-            prompt_id = await submitting
-            logger.info("taking the prompt back prompt_id=%s", prompt_id)
-            await client.cancel(prompt_id)
 
 
 def _messages(entry: Json) -> dict[str, Json]:
