@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 
 from emulators.runpod import RunPodEmulator
+from tests import workflows
 from tests.conftest import ROOT, Container
 
 START = ROOT / "src" / "start.sh"
@@ -40,6 +41,16 @@ def test_runpods_own_checks_are_run_and_a_failed_one_is_reported(
     (ping,) = platform.pings
     assert (ping.healthy, ping.check) == (False, "machine_is_fit")
     assert "Insufficient memory" in ping.reason
+
+
+def test_a_machine_that_passes_runpods_checks_takes_jobs(platform: RunPodEmulator, start: Callable[..., Container]):
+    container = start(START, **platform.environment() | {"RUNPOD_SKIP_GPU_CHECK": ""})
+
+    answer = platform.wait(platform.submit({"workflow": workflows.scaled()}), timeout=60)
+
+    container.end(signal.SIGTERM)
+    assert answer["status"] == "COMPLETED"
+    assert "Running 3 fitness check(s)" in container.output
 
 
 def test_sigterm_while_comfyui_starts_ends_the_worker(platform: RunPodEmulator, start: Callable[..., Container]):
