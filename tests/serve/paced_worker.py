@@ -1,7 +1,13 @@
-"""A worker of RunPod's SDK at our pace, whose jobs do what their input says; run as a program of its own."""
+"""A worker of RunPod's SDK at our pace, whose jobs do what their input says; a program of its own."""
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import runpod
@@ -11,6 +17,8 @@ from comfyport.errors import ComfyportError, ComfyUIError
 from comfyport.jobs.events import Observer
 from comfyport.serve import logs
 from comfyport.serve.runpod_worker import pace
+from emulators.runpod import RunPodEmulator
+from tests.conftest import ROOT, Container
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +58,27 @@ class Scripted:
         if self._broken is None:
             self._broken = asyncio.get_running_loop().create_future()
         return self._broken
+
+
+@contextlib.contextmanager
+def paced_worker(platform: RunPodEmulator) -> Iterator[Container]:
+    """The program, as a worker of `platform`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=ROOT,
+        env=os.environ | platform.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield Container(process)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 if __name__ == "__main__":
