@@ -17,6 +17,7 @@ from comfyport.errors import ComfyportError, ComfyUIError
 from comfyport.jobs.events import Observer
 from comfyport.serve import logs
 from comfyport.serve.runpod_worker import pace
+from comfyport.settings import Settings
 from emulators.runpod import RunPodEmulator
 from tests.conftest import ROOT, Container
 
@@ -61,12 +62,12 @@ class Scripted:
 
 
 @contextlib.contextmanager
-def paced_worker(platform: RunPodEmulator) -> Iterator[Container]:
+def paced_worker(platform: RunPodEmulator, **environ: str) -> Iterator[Container]:
     """The program, as a worker of `platform`."""
     with subprocess.Popen(
         [sys.executable, "-m", __name__],
         cwd=ROOT,
-        env=os.environ | platform.environment(),
+        env=os.environ | platform.environment() | environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,5 +84,5 @@ def paced_worker(platform: RunPodEmulator) -> Iterator[Container]:
 
 if __name__ == "__main__":
     logs.configure("info")
-    pace.install(Scripted(), stream=True)
+    pace.install(Scripted(), stream=Settings.load().stream_progress)
     runpod.serverless.start({"handler": lambda job: {"error": "not at our pace"}})

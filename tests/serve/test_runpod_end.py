@@ -50,11 +50,22 @@ def test_a_result_waits_for_progress_that_is_on_its_way():
     with RunPodEmulator(faults=faults, slow_progress_seconds=0.4) as platform, paced_worker(platform):
         job_id = platform.submit({"steps": 40})
 
-        status = platform.wait(job_id)
+        platform.wait(job_id)
+        platform.wait(platform.submit({"steps": 20}))
 
-        assert status["output"] == {"done": {"steps": 40}}
+        assert platform.status(job_id)["output"] == {"done": {"steps": 40}}
         assert platform.jobs[job_id].reports
         assert platform.jobs[job_id].late == []
+
+
+def test_progress_is_kept_from_the_stream_if_that_is_asked(platform: RunPodEmulator):
+    with paced_worker(platform, STREAM_PROGRESS="false"):
+        job_id = platform.submit({"steps": 40})
+
+        platform.wait(job_id)
+
+    assert platform.jobs[job_id].reports
+    assert platform.jobs[job_id].chunks == []
 
 
 def test_a_worker_that_is_to_be_replaced_says_so_and_ends(platform: RunPodEmulator, paced: Container):

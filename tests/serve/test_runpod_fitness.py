@@ -1,7 +1,10 @@
 """What RunPod is told before a worker takes its first job."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from emulators.runpod import RunPodEmulator
 from tests import workflows
@@ -43,14 +46,24 @@ def test_runpods_own_checks_are_run_and_a_failed_one_is_reported(
     assert "Insufficient memory" in ping.reason
 
 
-def test_a_machine_that_passes_runpods_checks_takes_jobs(platform: RunPodEmulator, start: Callable[..., Container]):
-    container = start(START, **platform.environment() | {"RUNPOD_SKIP_GPU_CHECK": ""})
+def test_runpods_own_checks_are_run_beside_the_worker_not_in_it(
+    platform: RunPodEmulator, start: Callable[..., Container], tmp_path: Path
+):
+    driver = tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\necho NVIDIA-SMI\n")
+    driver.chmod(0o755)
+    path = f"{Path(sys.executable).parent}:{driver.parent}:{os.environ['PATH']}"
 
+    container = start(START, **platform.environment() | {"RUNPOD_SKIP_GPU_CHECK": "", "PATH": path})
     answer = platform.wait(platform.submit({"workflow": workflows.scaled()}), timeout=60)
 
     container.end(signal.SIGTERM)
     assert answer["status"] == "COMPLETED"
+    # Ours in the worker; RunPod's, of the GPU, in the other process.
     assert "Running 3 fitness check(s)" in container.output
+    assert "Running 1 fitness check(s)" in container.output
+    assert "GPU fallback check passed" in container.output
 
 
 def test_sigterm_while_comfyui_starts_ends_the_worker(platform: RunPodEmulator, start: Callable[..., Container]):
