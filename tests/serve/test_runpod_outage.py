@@ -2,9 +2,11 @@
 
 import logging
 
+import aiohttp
 import pytest
 
-from comfyport.serve.runpod_worker.outage import LONGEST_SECONDS, Outage
+from comfyport.serve.runpod_worker.outage import LONGEST_SECONDS, Outage, reason
+from emulators.runpod import RunPodEmulator
 
 
 class Clock:
@@ -51,3 +53,17 @@ def test_an_outage_is_told_once_a_minute_and_at_its_end(caplog: pytest.LogCaptur
         "RunPod: asking failed failures=121 reason=refused",
         "RunPod: asking works again failures=121",
     ]
+
+
+async def test_the_address_that_was_asked_is_not_told():
+    with RunPodEmulator() as platform:
+        address = f"{platform.base_url}/nobody/job-take/worker-1?key=secret"
+        async with aiohttp.ClientSession(raise_for_status=True) as session:
+            with pytest.raises(aiohttp.ClientError) as answered:
+                await session.get(address)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError) as refused:
+            await session.get(address)
+
+    assert reason(answered.value) == "HTTP 404"
+    assert reason(refused.value) == f"cannot connect to 127.0.0.1:{platform.port}"

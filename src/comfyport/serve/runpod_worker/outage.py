@@ -5,12 +5,25 @@ import random
 import time
 from collections.abc import Callable
 
+import aiohttp
+
 logger = logging.getLogger(__name__)
 
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 15.0
 # Uncapped, a refused connection gave a million lines in seven minutes (runpod 1.12.0).
 LINE_SECONDS = 60.0
+# What a request can fail of before there is an answer; a TimeoutError is an OSError.
+NETWORK_ERRORS = (aiohttp.ClientError, OSError)
+
+
+def reason(error: BaseException) -> str:
+    """A failed request in words, without the address that was asked: its query may hold a key."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"HTTP {error.status}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}"
+    return type(error).__name__ if isinstance(error, NETWORK_ERRORS) else f"{type(error).__name__}: {error}"
 
 
 class Outage:

@@ -19,7 +19,7 @@ from runpod.serverless.modules.worker_state import JobsProgress
 
 from comfyport.errors import ComfyportError
 from comfyport.jobs.events import Observer
-from comfyport.serve.runpod_worker.outage import Outage
+from comfyport.serve.runpod_worker.outage import Outage, reason
 from comfyport.serve.runpod_worker.posts import Posts
 from comfyport.serve.runpod_worker.reporter import Reporter
 from comfyport.serve.runpod_worker.stops import Stops
@@ -104,8 +104,8 @@ class Pace:
             elif self._taking.cancelled():
                 continue
             elif error := self._taking.exception():
-                late = isinstance(error, TooManyRequests)
-                await self._pause(DEBOUNCE_SECONDS if late else outage.failed(f"{type(error).__name__}: {error}"))
+                too_many = isinstance(error, TooManyRequests)
+                await self._pause(DEBOUNCE_SECONDS if too_many else outage.failed(reason(error)))
             else:
                 outage.over()
                 jobs = self._taking.result() or []

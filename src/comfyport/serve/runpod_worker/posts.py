@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from comfyport.errors import AnswerRefused
-from comfyport.serve.runpod_worker.outage import Outage
+from comfyport.serve.runpod_worker.outage import NETWORK_ERRORS, Outage, reason
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +74,10 @@ class Posts:
                 if status < 500 and status not in NOT_NOW:
                     outage.over()
                     return status
-                reason = f"HTTP {status}"
-            except (aiohttp.ClientError, TimeoutError) as error:
-                reason = str(error) or type(error).__name__
-            pause = outage.failed(reason)
+                problem = f"HTTP {status}"
+            except NETWORK_ERRORS as error:
+                problem = reason(error)
+            pause = outage.failed(problem)
             if loop.time() + pause > end:
                 return None
             await asyncio.sleep(pause)
@@ -90,11 +90,11 @@ class Posts:
             return True
         try:
             status = await self._post(template, job_id, content, PROGRESS)
-            reason = f"HTTP {status}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            status, reason = 503, type(error).__name__
+            problem = f"HTTP {status}"
+        except NETWORK_ERRORS as error:
+            status, problem = 503, reason(error)
         if status >= 500:
-            logger.info("RunPod: progress is not told for %g s reason=%s", QUIET_SECONDS, reason)
+            logger.info("RunPod: progress is not told for %g s reason=%s", QUIET_SECONDS, problem)
             self._quiet_until = loop.time() + QUIET_SECONDS
         return status < 400
 

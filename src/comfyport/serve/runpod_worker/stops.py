@@ -4,10 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-import aiohttp
 from runpod.http_client import TooManyRequests
 
-from comfyport.serve.runpod_worker.outage import Outage
+from comfyport.serve.runpod_worker.outage import NETWORK_ERRORS, Outage, reason
 
 # As in the SDK (rp_scale.py): how long a poll is held at most, and the pause after a 429.
 POLL_SECONDS = 90.0
@@ -49,8 +48,8 @@ class Stops:
                 await asyncio.sleep(DEBOUNCE_SECONDS)
             except TimeoutError:
                 await asyncio.sleep(FLOOR_SECONDS)
-            except aiohttp.ClientError as error:
-                await asyncio.sleep(outage.failed(str(error) or type(error).__name__))
+            except (*NETWORK_ERRORS, ValueError) as error:
+                await asyncio.sleep(outage.failed(reason(error)))
             else:
                 outage.over()
                 for job_id in job_ids:
