@@ -22,6 +22,7 @@ from comfyport.models.volume import Volume
 from comfyport.serve.host import Host
 from comfyport.settings import Settings
 from emulators.hub import weights
+from emulators.runpod import RunPodEmulator
 
 ROOT = Path(__file__).parent.parent
 EMULATOR = ROOT / "emulators" / "comfyui"
@@ -166,6 +167,13 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (checkpoints / "present.safetensors").touch()
     with running_host(folder, request.param) as running:
         yield running
+
+
+@pytest.fixture
+def platform() -> Iterator[RunPodEmulator]:
+    """The emulated RunPod, with an endpoint that has no worker yet."""
+    with RunPodEmulator() as emulator:
+        yield emulator
 
 
 def run(host: Host, job_input: Any) -> dict[str, Any]:
