@@ -23,6 +23,7 @@ from comfyport.models.volume import Volume
 from comfyport.serve.host import Host
 from comfyport.settings import Settings
 from emulators.hub import weights
+from emulators.runpod import RunPodEmulator
 
 # The same examples each time, and no time limit: other tests share the machine.
 hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
@@ -178,6 +179,13 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running worker on the emulator, for nodes that not every real ComfyUI has."""
     with running_host(tmp_path_factory.mktemp("worker")) as running:
         yield running
+
+
+@pytest.fixture
+def platform() -> Iterator[RunPodEmulator]:
+    """The emulated RunPod, with an endpoint that has no worker yet."""
+    with RunPodEmulator() as emulator:
+        yield emulator
 
 
 def run(host: Host, job_input: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
-            AnswerTooLarge, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped, ResultDropped, NotRetryable
+            AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
+            ResultDropped, NotRetryable
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
             Unauthorized, BodyTooLarge, IdempotencyKeyReused, RouteUnknown, MethodNotAllowed, NotOffered
@@ -419,6 +420,22 @@ class AnswerTooLarge(JobError):
             "credentials, send `s3Config` with the job, or mount a volume; ANSWER_LIMIT_MB sets the limit.",
             size=size,
             limit=limit,
+        )
+
+
+class AnswerRefused(JobError):
+    """RunPod does not take an answer: larger than its limit, or for reasons of its own (`status`, if it was asked)."""
+
+    code = "answer_refused"
+
+    def __init__(self, size: int, status: int | None, *, limit: int) -> None:
+        reason = f"RunPod refused it with HTTP {status}" if status else f"RunPod takes {limit} bytes at most"
+        super().__init__(
+            f"The job is done, but its answer of {size} bytes could not be sent: {reason}. "
+            "Ask for fewer or smaller outputs, or have them delivered to S3.",
+            size=size,
+            limit=limit,
+            status=status,
         )
 
 

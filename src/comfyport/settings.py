@@ -377,6 +377,12 @@ class Settings(_FromEnvironment):
         "",
         "Set by RunPod: where a serverless worker takes its jobs. Chooses the RunPod door.",
     )
+    stream_progress: bool = _setting(
+        "STREAM_PROGRESS",
+        True,
+        "On RunPod: a job's progress goes to `/stream` too, not only to `/status`.",
+        _boolean,
+    )
     log_level: str = _setting(
         "LOG_LEVEL",
         "info",

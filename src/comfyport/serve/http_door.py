@@ -44,6 +44,8 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ComfyportError if the worker cannot start or cannot go on."""
     with listen(settings.host, settings.port, setting="PORT") as listening:
+        # asyncio sets it on sockets of its own only; without, an answer's last part waits 40 ms for the client's word.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = shared()
         try:
             error = asyncio.run(_serve(host, settings, listening))
