@@ -1,6 +1,7 @@
 """The container's notice board: small JSON files that one process writes and every other may read.
 
     <run folder>/models.json     written by the downloader: which files are ready, how fast the rest comes
+    <run folder>/nodes.json      written while custom nodes are brought: how each stands
     <run folder>/comfyui.json    written by the worker: the state of ComfyUI
     <run folder>/wanted.json     written by the worker: the files that jobs wait for, to be brought first
 
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("models", "comfyui", "wanted")
+SECTIONS = ("models", "nodes", "comfyui", "wanted")
 
 
 class Board:

@@ -27,6 +27,9 @@ from comfyport.errors import ComfyportError, ModelError
 from comfyport.jobs.perform import Performer
 from comfyport.models import lock
 from comfyport.models.volume import Volume
+from comfyport.nodes import lock as nodes_lock
+from comfyport.nodes import startup
+from comfyport.nodes.places import Place
 from comfyport.settings import Settings
 from comfyport.status import Board
 
@@ -150,7 +153,22 @@ class Worker:
             model_directories=tuple(entry.directory for entry in entries),
         )
         line = command(installation, folders, extra_paths, port=self.settings.comfyui_port, device=self.settings.device)
-        return Supervised(line, self.url, environ=self.environ, ready=client.answers, notice=notice)
+        line, environ = self._with_nodes(line, installation)
+        return Supervised(line, self.url, environ=environ, ready=client.answers, notice=notice)
+
+    def _with_nodes(self, line: tuple[str, ...], installation: Installation) -> tuple[tuple[str, ...], dict[str, str]]:
+        """ComfyUI's command and environment, so that it has the custom nodes of the lock."""
+        file = self.settings.nodes_lock_file
+        return startup.with_nodes(
+            line,
+            self.environ,
+            nodes_lock.load(file).nodes if file else (),
+            volume=Place.on_volume(self.volume.root.absolute()),
+            image=Place.in_image(installation.directory),
+            python=installation.python,
+            constraints=startup.constraints(self.settings.constraints_file),
+            may_sync=self.settings.sync_nodes_on_startup,
+        )
 
     async def _start_step(self, name: str) -> asyncio.subprocess.Process:
         """`comfyport models NAME`, beside everything else."""
