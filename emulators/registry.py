@@ -59,9 +59,9 @@ class RegistryEmulator(LoopbackServer):
 
     async def _install(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
-        for status in (429, 500):
-            if self._strikes(str(status)):
-                return web.json_response({"message": "try again"}, status=status)
+        for fault in ("429", "500"):
+            if self._strikes(fault):
+                return web.json_response({"message": "try again"}, status=int(fault))
         node_id = request.match_info["id"]
         known = [version for (known_id, version) in self.archives if known_id == node_id]
         version = request.query.get("version") or (known[-1] if known else "")

@@ -77,7 +77,23 @@ def test_refuses_addresses_that_are_more_than_an_address(tmp_path: Path, url: st
 
 @pytest.mark.parametrize(
     "name",
-    "|.|..|../a|a/b|a\\b|/a|-a|.a|a.|a.disabled|__pycache__|a b|a\n".split("|") + ["a" * 101],
+    [
+        "",
+        ".",
+        "..",
+        "../a",
+        "a/b",
+        "a\\b",
+        "/a",
+        "-a",
+        ".a",
+        "a.",
+        "x.disabled",
+        "__pycache__",
+        "a b",
+        "a\n",
+        101 * "a",
+    ],
 )
 def test_refuses_names_that_are_no_folder_below_custom_nodes(tmp_path: Path, name: str):
     with pytest.raises(InvalidLock, match="name"):
