@@ -15,8 +15,6 @@ WORKER_ENVIRONMENT = {
     # The SDK's own default logs every job and every result in full.
     "RUNPOD_LOG_LEVEL": "INFO",
 }
-# A load balancer asks these; RunPod's own default is port 80.
-BALANCED_ENVIRONMENT = {"PORT": DOOR_PORT, "PORT_HEALTH": DOOR_PORT, "HEALTH_CHECK_PATH": "/ping"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,12 @@ class Wanted:
     @property
     def environment(self) -> dict[str, str]:
         """The worker's whole environment."""
-        return {**WORKER_ENVIRONMENT, **(BALANCED_ENVIRONMENT if self.balanced else {}), **self.env}
+        if not self.balanced:
+            return {**WORKER_ENVIRONMENT, **self.env}
+        # The door answers the health check on its own port; RunPod's default for both is 80.
+        port = self.env.get("PORT", DOOR_PORT)
+        balanced = {"PORT": port, "PORT_HEALTH": port, "HEALTH_CHECK_PATH": "/ping"}
+        return {**WORKER_ENVIRONMENT, **balanced, **self.env}
 
     def container(self) -> JsonObject:
         """What template and endpoint have in common."""
