@@ -126,6 +126,9 @@ class _FromEnvironment:
         return cls(**values)
 
 
+_PLATFORM_SECRETS = frozenset({"RUNPOD_AI_API_KEY", "RUNPOD_API_KEY", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"})
+
+
 @dataclass(frozen=True)
 class Settings(_FromEnvironment):
     """What a worker, the downloader and the command line read."""
@@ -225,6 +228,13 @@ class Settings(_FromEnvironment):
     comfyui_arguments: tuple[str, ...] = _setting(
         "COMFYUI_ARGS", (), "More arguments for ComfyUI, for example `--lowvram`.", _arguments
     )
+    comfyui_secrets: tuple[str, ...] = _setting(
+        "COMFYUI_SECRETS",
+        (),
+        "Secret variables that ComfyUI, and so every custom node, may read, for example `HF_TOKEN`; the others are "
+        "kept from it.",
+        _words,
+    )
     comfyui_port: int = _setting("COMFYUI_PORT", 8188, "The port of ComfyUI, on 127.0.0.1 only.", _port)
     comfyui_url: str | None = _setting(
         "COMFYUI_URL", None, "A ComfyUI that runs already: it is used and watched, none is launched.", _url
@@ -237,6 +247,22 @@ class Settings(_FromEnvironment):
     )
     job_timeout: float = _setting(
         "JOB_TIMEOUT", 1800.0, "Seconds that a job may take; a job's `timeout` wins.", _seconds
+    )
+    cancel_seconds: float = _setting(
+        "CANCEL_SECONDS",
+        20.0,
+        "Seconds that ComfyUI has to let go of a cancelled job; then it is started again. More for models whose single "
+        "steps take long.",
+        _seconds,
+    )
+    warmup_workflow: Path | None = _setting(
+        "WARMUP_WORKFLOW",
+        None,
+        "A workflow in API format that is run before the first job is taken, so that its models are loaded then.",
+        Path,
+    )
+    refresh_worker: bool = _setting(
+        "REFRESH_WORKER", False, "On RunPod: have the worker replaced by a fresh one after each job.", _boolean
     )
     host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
     port: int = _setting("PORT", 8000, "The port that the HTTP door listens on.", _port)
@@ -287,6 +313,12 @@ class Settings(_FromEnvironment):
         if os.access("/run", os.W_OK):
             return Path("/run/comfyport")
         return Path(tempfile.gettempdir()) / f"comfyport-{os.getuid()}"
+
+    @classmethod
+    def secret_names(cls) -> frozenset[str]:
+        """The variables that hold a secret, those of the platforms included."""
+        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if field.metadata["parse"] is Secret}
+        return frozenset(ours | _PLATFORM_SECRETS)
 
     @property
     def nodes_lock_file(self) -> Path | None:
