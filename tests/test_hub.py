@@ -10,22 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from comfyport.serve.host import Host
-from comfyport.settings import Secret, Settings
+from comfyport.settings import Settings
+from scripts import hub_listing
 from scripts.runpod_deploy.wanted import WORKER_ENVIRONMENT
 from tests.conftest import ROOT, run
 
 LISTING = json.loads((ROOT / ".runpod" / "hub.json").read_text(encoding="utf-8"))
 TESTS = json.loads((ROOT / ".runpod" / "tests.json").read_text(encoding="utf-8"))
-FIELDS = {field.metadata["name"]: field for field in dataclasses.fields(Settings)}
-
-# What a Hub user has no use for, and why.
-LEFT_OUT = {
-    "set by the image": {"COMFYPORT_DEVICE", "COMFYUI_DIR", "COMFYUI_PYTHON", "COMFYUI_PORT", "COMFYPORT_CONSTRAINTS"},
-    "found on RunPod": {"COMFYPORT_VOLUME", "COMFYPORT_RUN_DIR", "COMFYPORT_STAGING", "HF_HOME"},
-    "set by RunPod": {"RUNPOD_WEBHOOK_GET_JOB"},
-    "of the HTTP door": {"HOST", "PORT", "COMFYPORT_API_KEY", "QUEUE_SIZE", "RESULT_SECONDS"},
-    "for other places": {"COMFYUI_URL", "COMFYPORT_NODES_PROTOCOLS"},
-}
 
 TEXT = {"type": "string", "minLength": 1}
 TEXTS = {"type": "array", "items": {"type": "string"}}
@@ -113,19 +104,14 @@ def _is_there(name: str) -> bool:
     return (ROOT / name).is_file() or (ROOT / ".runpod" / name).is_file()
 
 
-def test_each_variable_of_the_worker_is_offered_or_left_out_for_a_reason():
-    left_out = set[str]().union(*LEFT_OUT.values())
-
-    assert set(FIELDS) - left_out == set(inputs()), "a new setting goes into .runpod/hub.json, or into LEFT_OUT here"
+def test_the_listing_is_made_from_the_settings():
+    assert hub_listing.document() == LISTING, "run: python -m scripts.hub_listing > .runpod/hub.json"
 
 
-def test_names_meanings_and_defaults_are_those_of_the_worker():
-    for name, given in inputs().items():
-        meaning = FIELDS[name].metadata["meaning"].replace("`", "")
-        # The image says where its lock is.
-        default = "/models.lock.json" if name == "COMFYPORT_LOCK" else _default(FIELDS[name].default)
-        assert (name, given["description"]) == (name, meaning)
-        assert (name, given["default"]) == (name, default)
+def test_what_is_left_out_is_a_setting():
+    names = {field.metadata["name"] for field in dataclasses.fields(Settings)}
+
+    assert {name for group in hub_listing.LEFT_OUT.values() for name in group} <= names
 
 
 def test_every_default_and_every_choice_is_a_value_that_the_worker_takes():
@@ -147,9 +133,3 @@ def test_the_hubs_test_passes_on_this_worker(host: Host):
     for case in TESTS["tests"]:
         answer = run(host, case["input"])
         assert len(answer["images"]) == 1, answer
-
-
-def _default(value: Any) -> Any:
-    if isinstance(value, bool | int | float):
-        return value
-    return "" if value is None or isinstance(value, Secret | tuple) else str(value)

@@ -105,6 +105,18 @@ def test_a_commit_that_no_branch_holds_any_more_is_named_and_leaves_nothing(
     assert list(place.work.iterdir()) == []
 
 
+def test_a_link_in_the_place_of_our_note_is_not_followed(tmp_path: Path, sync: Syncing, place: Place):
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / MARKER).symlink_to(tmp_path / "mine.json")
+    pinned = commit(tmp_path / "a", {"__init__.py": NODE})
+
+    result = sync(node(tmp_path / "a", pinned))
+
+    assert states(result) == {"a": "installed"}
+    assert (tmp_path / "mine.json").read_text() == "mine"
+
+
 def test_one_bad_node_stops_no_other(tmp_path: Path, sync: Syncing, place: Place):
     pinned = commit(tmp_path / "good", {"__init__.py": NODE})
 

@@ -96,8 +96,9 @@ class Git:
 
     def _run(self, *arguments: str, cwd: Path | None = None) -> str:
         """git's output. Raises GitFailed."""
-        # A transfer below 1 kB/s for a minute is a dead one.
-        options = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60", "-c", "core.hooksPath=/dev/null")
+        # A transfer below 1 kB/s for a minute is a dead one. Some volumes show every file as somebody else's.
+        settings = ("http.lowSpeedLimit=1000", "http.lowSpeedTime=60", "core.hooksPath=/dev/null", "safe.directory=*")
+        options = [word for setting in settings for word in ("-c", setting)]
         try:
             done = subprocess.run(
                 ["git", *options, *arguments],  # noqa: S607 - the one on PATH, as in a shell

@@ -99,6 +99,8 @@ class Place:
         """
         self.nodes.mkdir(parents=True, exist_ok=True)
         marker = {"name": node.name, "pin": node.source.pin, "source": node.source.model_dump(), "at": time.time()}
+        # A repository may hold a link of this name, which would be followed.
+        (tree / MARKER).unlink(missing_ok=True)
         (tree / MARKER).write_text(json.dumps(marker), encoding="utf-8")
         target = self.nodes / node.name
         if self.holds(node.name) and self.pin(node.name) is None:
