@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -76,9 +77,14 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The one place that pip finds packages in; a network it has not."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    for name, value in pip_environ(folder).items():
+        monkeypatch.setenv(name, value)
     return folder
+
+
+def pip_environ(folder: Path) -> dict[str, str]:
+    """What keeps pip to the wheels in `folder`, and from the machine's own settings."""
+    return {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from emulators.registry import RegistryEmulator, archive
 from tests.conftest import Container
-from tests.nodes.conftest import NODE, commit, git, wheel
+from tests.nodes.conftest import NODE, commit, git, pip_environ, wheel
 
 Run = Callable[..., "Answer"]
 OPTIONS = {"COMFYPORT_NODES_PROTOCOLS": "file,http,https"}
@@ -213,7 +213,7 @@ def test_bake_installs_into_comfyui_itself_and_a_start_has_nothing_left_to_do(
     commit(tmp_path / "a", {"__init__.py": NODE, "requirements.txt": "extra\n"})
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    options = {"COMFYUI_PYTHON": str(python), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    options = {"COMFYUI_PYTHON": str(python), **pip_environ(wheels)}
     run("add", f"file://{tmp_path / 'a'}")
 
     baked = run("bake", "--json", **options)
@@ -247,7 +247,7 @@ def test_sync_becomes_the_command_whatever_has_failed(tmp_path: Path, run: Run, 
     (tmp_path / "nodes.lock.json").write_text(json.dumps(lock))
     program = "import extra; print('extra', extra.version)"
 
-    answer = run("sync", "--", sys.executable, "-c", program, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
+    answer = run("sync", "--", sys.executable, "-c", program, **pip_environ(wheels))
     (tmp_path / "nodes.lock.json").write_text("{}")
     broken = run("sync", "--", sys.executable, "-c", "print('started')")
 

@@ -1,6 +1,7 @@
 """The Python packages of nodes: together, beside the image's, and never another torch."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,17 @@ def test_a_package_that_needs_a_torch_of_another_line_fails_too(tmp_path: Path, 
     assert result.packages is None
 
 
+def test_an_older_package_that_goes_with_the_torch_is_chosen(tmp_path: Path, wheels: Path, sync: Syncing):
+    wheel(wheels, "extra", "1.0", "torch")
+    wheel(wheels, "extra", "2.0", "torch>=9")
+    wheel(wheels, "torch", "9.9")
+
+    result = asking(tmp_path, "a", "extra\n", sync)
+
+    assert result.ok
+    assert names(result) == ["extra-1.0"]
+
+
 def test_two_nodes_are_resolved_together(tmp_path: Path, wheels: Path, sync: Syncing):
     for version in ("1.0", "1.5", "2.0"):
         wheel(wheels, "extra", version)
@@ -127,6 +139,26 @@ def test_a_package_that_is_not_to_be_had_is_named_with_its_node(tmp_path: Path, 
 
     assert "The Python packages of a could not be installed" in failure(result, "a")
     assert "no-such-package" in failure(result, "a")
+
+
+def test_a_torch_that_the_system_has_is_held_too(tmp_path: Path):
+    python = tmp_path / "python"
+    names = [
+        "torch-2.6.0.egg-info",
+        "cuda_toolkit-13.0.2.dist-info",
+        "torchaudio-2.6.0-py3.13.egg-info",
+        "a-1.dist-info",
+    ]
+    for name in names:
+        (tmp_path / "site" / name).mkdir(parents=True)
+    python.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -S -c \"import sys; sys.path[:0] = ['{tmp_path / 'site'}']; $3\"\n"
+    )
+    python.chmod(0o755)
+
+    pins = Interpreter.ask(python).pins()
+
+    assert pins == ["cuda_toolkit==13.0.2", "torch==2.6.0", "torchaudio==2.6.0"]
 
 
 def test_the_folder_is_another_for_other_requirements_python_or_constraints(comfyui_python: Path, tmp_path: Path):

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.conftest import EMULATOR, ROOT, Container, free_port
-from tests.nodes.conftest import commit, node, wheel
+from tests.nodes.conftest import commit, node, pip_environ, wheel
 
 START = ROOT / "src" / "start.sh"
 # What a node of these tests says when ComfyUI imports it.
@@ -53,8 +53,7 @@ def worker(start: Callable[..., Container], comfyui: Path, wheels: Path, tmp_pat
         lock = {"version": 1, "nodes": [each.model_dump(exclude_none=True) for each in nodes]}
         # Beside the lock of the models, where it is looked for.
         (tmp_path / "nodes.lock.json").write_text(json.dumps(lock))
-        pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
-        options = {"COMFYUI_DIR": str(comfyui), "COMFYPORT_NODES_PROTOCOLS": "file", **pip, **environ}
+        options = {"COMFYUI_DIR": str(comfyui), "COMFYPORT_NODES_PROTOCOLS": "file", **pip_environ(wheels), **environ}
         return start(START, **options)
 
     return start_worker

@@ -11,10 +11,10 @@ from comfyport.errors import NodeError
 # PYTHONPATH and the user's own packages are left out: what counts is what the image has.
 _QUESTION = """
 import json, os, sys, sysconfig
-folders = [path for path in sys.path if os.path.isdir(path)]
+names = [name for path in sys.path if os.path.isdir(path) for name in sorted(os.listdir(path))]
 print(json.dumps({
     "tag": sys.implementation.cache_tag + "-" + sysconfig.get_platform(),
-    "installed": sorted({name for path in folders for name in os.listdir(path) if name.endswith(".dist-info")}),
+    "installed": [name for name in names if name.endswith((".dist-info", ".egg-info"))],
 }))
 """
 
@@ -37,8 +37,12 @@ class Interpreter:
             answer = json.loads(done.stdout)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             raise NodeError(f"{python} cannot be run: {error}. Set COMFYUI_PYTHON to ComfyUI's Python.") from None
-        names = tuple(name.removesuffix(".dist-info") for name in answer["installed"])
-        return cls(python, answer["tag"], names)
+        found: dict[str, str] = {}
+        for file in answer["installed"]:
+            # Debian's packages have names such as torch-2.6.0-py3.13.egg-info; what comes first is what is imported.
+            name, _, rest = str(file).rpartition(".")[0].partition("-")
+            found.setdefault(normal(name), f"{name}-{rest.partition('-')[0]}")
+        return cls(python, answer["tag"], tuple(sorted(found.values())))
 
     def has(self, package: str) -> bool:
         """Whether a package of this name is installed."""
@@ -53,7 +57,7 @@ class Interpreter:
 def is_torch(name: str) -> bool:
     """Whether a package is torch or belongs to it: another version would not fit the image's CUDA line."""
     plain = normal(name)
-    return plain in ("torch", "torchvision", "torchaudio", "triton") or plain.startswith("nvidia-")
+    return plain in ("torch", "torchvision", "torchaudio", "triton") or plain.startswith(("nvidia-", "cuda-"))
 
 
 def normal(name: str) -> str:
