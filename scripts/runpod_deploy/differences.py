@@ -22,8 +22,12 @@ def changes(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> JsonObject:
         elif name == "workers":
             if set(value.items()) - set((now or {}).items()):
                 body[name] = value
-        elif name in ("ports", "networkVolumes", "dataCenterIds"):
-            if sorted(value) != sorted(now or ()):
+        elif name == "ports":
+            if not set(value) <= set(now or ()):
+                body[name] = sorted({*(now or ()), *value})
+        elif name in ("networkVolumes", "dataCenterIds"):
+            # No data centre of ours: the platform's choice stands.
+            if sorted(value) != sorted(now or ()) and (value or name == "networkVolumes"):
                 body[name] = value
         elif value != now:
             body[name] = value

@@ -97,6 +97,7 @@ def test_add_refuses_what_is_more_than_an_address(what: str, tmp_path: Path, run
     answer = run("add", "--", what)
 
     assert answer.status == 2
+    assert "secret" not in answer.output
     assert not (tmp_path / "nodes.lock.json").exists()
     assert not list(tmp_path.rglob("owned"))
 
@@ -151,6 +152,17 @@ def test_a_snapshot_of_the_manager_is_taken_over(tmp_path: Path, run: Run):
     assert "off.git is switched off" in answer.output
     assert "single.py is a single file" in answer.output
     assert "c" * 40 in answer.output
+
+
+def test_two_nodes_for_one_folder_are_not_chosen_between(tmp_path: Path, run: Run):
+    for folder in ("one", "two"):
+        commit(tmp_path / folder / "a", {"__init__.py": NODE})
+
+    answer = run("add", f"file://{tmp_path / 'one' / 'a'}", f"file://{tmp_path / 'two' / 'a'}")
+
+    assert answer.status == 2
+    assert "in the folder a" in answer.output
+    assert not (tmp_path / "nodes.lock.json").exists()
 
 
 def test_what_is_no_snapshot_is_named(tmp_path: Path, run: Run):

@@ -148,6 +148,14 @@ def test_variables_that_others_have_set_stay(platform: RestEmulator):
     assert outcome.steps[-1].details == ["env MODEL_GROUPS"]
 
 
+def test_ports_and_places_that_the_platform_has_added_stay(platform: RestEmulator):
+    wanted = replace(WANTED, balanced=True, volume=None)
+    deploy(platform, wanted)
+    only(platform.account.endpoints).update(ports=["80/http", "8000/http"], dataCenterIds=["US-KS-2"])
+
+    assert actions(deploy(platform, wanted))["endpoint"] == "unchanged"
+
+
 def test_a_volume_grows_and_never_shrinks(platform: RestEmulator):
     deploy(platform)
 

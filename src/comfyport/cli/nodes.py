@@ -52,6 +52,9 @@ def add_command(
             typer.echo(f"nodes: {remark}", err=True)
     git, registry = git_of(asked.settings), registry_of(asked.settings)
     added = [resolve(each.text, git=git, registry=registry, name=name, ref=each.ref) for each in wanted]
+    folders = [node.name.casefold() for node in added]
+    if twice := next((node.name for node in added if folders.count(node.name.casefold()) > 1), None):
+        raise UsageError(f"Two of these nodes would be in the folder {twice}. Add one of them with another --name.")
     locks.save(current.with_nodes(added), asked.file)
     for node in added:
         typer.echo(f"nodes: {node.name} is pinned at {node.source.pin}", err=True)

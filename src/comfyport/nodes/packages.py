@@ -159,17 +159,20 @@ class Packages:
         """Raises PipFailed."""
         # The second call finds in the cache what the first has fetched.
         always = ("--no-input", "--no-color", "--disable-pip-version-check", f"--cache-dir={work / 'pip'}")
-        done = subprocess.run(
-            [*self._pip_program(), command, *always, *options],
-            cwd=work,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*self._pip_program(), command, *always, *options],
+                cwd=work,
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise PipFailed(f"pip was ended after {TIMEOUT_SECONDS} s") from None
         if done.returncode:
             raise PipFailed(_reason(done.stdout, done.stderr) or f"pip ended with exit status {done.returncode}")
 

@@ -26,14 +26,19 @@ def resolve(text: str, *, git: Git, registry: Registry, name: str | None = None,
 
 
 def _from_git(text: str, git: Git, name: str | None, ref: str | None) -> Node:
+    # What a person has typed may hold a password.
+    shown = re.sub(r"//[^/@\s]+@", "//", text)
     try:
         url = addresses.from_person(text)
+    except ValueError as error:
+        raise UnknownNode(f"{shown} cannot be added: the address {error}.") from None
+    try:
         commit = git.resolve(url, addresses.ref(ref) if ref else None)
         return Node(name=name or addresses.folder_name(url), source=GitSource(type="git", url=url, commit=commit))
     except ValidationError as error:
-        raise UnknownNode(f"{text} cannot be added: {_problem(error)}") from None
+        raise UnknownNode(f"{shown} cannot be added: {_problem(error)}.") from None
     except ValueError as error:
-        raise UnknownNode(f"{text} cannot be added: the address {error}") from None
+        raise UnknownNode(f"{shown} cannot be added: {error}.") from None
 
 
 def _from_registry(text: str, registry: Registry, name: str | None) -> Node:
@@ -47,7 +52,7 @@ def _from_registry(text: str, registry: Registry, name: str | None) -> Node:
         source = RegistrySource(type="registry", id=node_id, version=release.version, sha256=sha256)
         return Node(name=name or node_id, source=source)
     except ValidationError as error:
-        raise UnknownNode(f"{text} cannot be added: {_problem(error)}") from None
+        raise UnknownNode(f"{text} cannot be added: {_problem(error)}.") from None
 
 
 def _problem(error: ValidationError) -> str:
