@@ -269,7 +269,8 @@ class Settings(_FromEnvironment):
     api_key: Secret = _setting(
         "COMFYPORT_API_KEY",
         Secret(""),
-        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open.",
+        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open. "
+        "`comfyport run` sends it.",
         Secret,
     )
     queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
@@ -342,6 +343,27 @@ class Settings(_FromEnvironment):
 
 
 @dataclass(frozen=True)
+class ClientSettings(_FromEnvironment):
+    """What `comfyport run` reads."""
+
+    api_key: Secret = _setting(
+        "COMFYPORT_API_KEY",
+        Secret(""),
+        "The key of the endpoint that `comfyport run` sends a job to.",
+        Secret,
+    )
+    runpod_api_key: Secret = _setting(
+        "RUNPOD_API_KEY", Secret(""), "For `comfyport run --endpoint runpod:ID`: RunPod's key.", Secret
+    )
+    runpod_base_url: str = _setting(
+        "RUNPOD_ENDPOINT_BASE_URL",
+        "https://api.runpod.ai/v2",
+        "For `comfyport run --endpoint runpod:ID`: where RunPod's endpoints are.",
+        _url,
+    )
+
+
+@dataclass(frozen=True)
 class ModalSettings(_FromEnvironment):
     """What `modal_entry.py` reads when it is deployed."""
 
@@ -372,11 +394,12 @@ class ModalSettings(_FromEnvironment):
 
 def table() -> str:
     """The README's table of variables, as Markdown."""
-    rows = ["| variable | default | what it does |", "|---|---|---|"]
-    for settings in (Settings, ModalSettings):
+    rows: dict[str, str] = {}
+    for settings in (Settings, ClientSettings, ModalSettings):
         for field in dataclasses.fields(settings):
-            rows.append(f"| `{field.metadata['name']}` | {_shown(field)} | {field.metadata['meaning']} |")
-    return "\n".join(rows)
+            name = field.metadata["name"]
+            rows.setdefault(name, f"| `{name}` | {_shown(field)} | {field.metadata['meaning']} |")
+    return "\n".join(("| variable | default | what it does |", "|---|---|---|", *rows.values()))
 
 
 def _shown(field: "dataclasses.Field[Any]") -> str:

@@ -1,10 +1,7 @@
-"""What the commands of `comfyport nodes` have in common: options, and what they stand for."""
+"""What the commands of `comfyport nodes` have in common: what their options stand for."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from comfyport.comfyui.launch import Installation
 from comfyport.errors import InvalidLock
@@ -14,9 +11,6 @@ from comfyport.nodes.places import Place
 from comfyport.nodes.registry import Registry
 from comfyport.settings import Settings
 
-NodesLockOption = Annotated[
-    Path | None, typer.Option("--lock", help="The lock of the nodes; else COMFYPORT_NODES_LOCK.")
-]
 DEFAULT_LOCK = Path("nodes.lock.json")
 
 

@@ -1,78 +1,45 @@
-"""`comfyport nodes`: add, list, remove, sync, bake."""
+"""`comfyport nodes`: add, list, remove, sync, bake.
 
-import json
+What the commands do is loaded when one is called: a start of the container loads this file too, and needs none of it.
+"""
+
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from comfyport.cli.node_options import Asked, NodesLockOption, ask, git_of, load_or_new, registry_of
-from comfyport.cli.nodes_sync import bake_command, sync_command
 from comfyport.cli.options import JsonOption, VolumeOption
-from comfyport.errors import UnknownNode, UsageError
-from comfyport.nodes import lock as locks
-from comfyport.nodes import snapshot
-from comfyport.nodes.lock import Node
-from comfyport.nodes.places import survey
-from comfyport.nodes.resolve import resolve
-from comfyport.nodes.sync import last_failures
 
 app = typer.Typer(help="The custom nodes of ComfyUI.", no_args_is_help=True)
 
-app.command("sync")(sync_command)
-app.command("bake")(bake_command)
+NodesLockOption = Annotated[
+    Path | None, typer.Option("--lock", help="The lock of the nodes; else COMFYPORT_NODES_LOCK.")
+]
 
 
 @app.command("add")
 def add_command(
     what: Annotated[
-        list[str] | None,
-        typer.Argument(help="Git addresses, or registry ids such as comfyui-kjnodes@1.1.6."),
+        list[str] | None, typer.Argument(help="Git addresses, or registry ids such as comfyui-kjnodes@1.1.6.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The folder, if not that of the source.")] = None,
     ref: Annotated[str | None, typer.Option(help="A branch, a tag or a commit of the git address.")] = None,
-    from_snapshot: Annotated[
-        Path | None, typer.Option("--snapshot", metavar="FILE", help="A snapshot of ComfyUI-Manager.")
-    ] = None,
+    snapshot: Annotated[Path | None, typer.Option(metavar="FILE", help="A snapshot of ComfyUI-Manager.")] = None,
     lock: NodesLockOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pin nodes in the lock: at the commit that a git address is at now, or at a version of the registry."""
-    asked = ask(lock, None)
-    current = load_or_new(asked.file)
-    wanted = [snapshot.Wanted(text, ref) for text in what or ()]
-    if (name or ref) and len(wanted) != 1:
-        raise UsageError("--name and --ref go with one node at a time.")
-    if from_snapshot:
-        read = snapshot.read(from_snapshot)
-        wanted += read.wanted
-        for remark in read.remarks:
-            typer.echo(f"nodes: {remark}", err=True)
-    git, registry = git_of(asked.settings), registry_of(asked.settings)
-    added = [resolve(each.text, git=git, registry=registry, name=name, ref=each.ref) for each in wanted]
-    folders = [node.name.casefold() for node in added]
-    if twice := next((node.name for node in added if folders.count(node.name.casefold()) > 1), None):
-        raise UsageError(f"Two of these nodes would be in the folder {twice}. Add one of them with another --name.")
-    locks.save(current.with_nodes(added), asked.file)
-    for node in added:
-        typer.echo(f"nodes: {node.name} is pinned at {node.source.pin}", err=True)
-    if as_json:
-        typer.echo(json.dumps({"ok": True, "lock": str(asked.file), "nodes": [_entry(node) for node in added]}))
+    from comfyport.cli import node_lock
+
+    node_lock.add(what or [], lock, name=name, ref=ref, from_snapshot=snapshot, as_json=as_json)
 
 
 @app.command("list")
 def list_command(lock: NodesLockOption = None, volume: VolumeOption = None, as_json: JsonOption = False) -> None:
     """Show the nodes of the lock: pinned where, installed or not, and what failed."""
-    rows = _rows(ask(lock, volume))
-    if as_json:
-        typer.echo(json.dumps({"nodes": rows}))
-        return
-    table = Table("node", "pinned at", "state", "remark", box=None)
-    for row in rows:
-        table.add_row(row["name"], row["pin"], row["state"], row["reason"])
-    Console().print(table)
+    from comfyport.cli import node_lock
+
+    node_lock.show(lock, volume, as_json=as_json)
 
 
 @app.command("remove")
@@ -83,41 +50,32 @@ def remove_command(
     as_json: JsonOption = False,
 ) -> None:
     """Take nodes out of the lock and off the volume; a folder that comfyport did not put there stays."""
-    asked = ask(lock, volume)
-    current = load_or_new(asked.file)
-    listed, managed = {node.name for node in current.nodes}, asked.volume.managed()
-    if unknown := [name for name in names if name not in listed and name not in managed]:
-        raise UnknownNode(f"There is no node {', '.join(unknown)} in {asked.file}, nor one of ours on the volume.")
-    if listed.intersection(names):
-        locks.save(current.without(names), asked.file)
-    removed = [name for name in names if asked.volume.remove(name)]
-    for name in names:
-        kept = name not in removed and asked.volume.holds(name)
-        place = "its folder on the volume is your own and stays" if kept else "removed"
-        baked = "; it stays in the image until that is built anew" if asked.image.holds(name) else ""
-        typer.echo(f"nodes: {name}: {place}{baked}", err=True)
-    if as_json:
-        typer.echo(json.dumps({"ok": True, "removed": removed}))
+    from comfyport.cli import node_lock
+
+    node_lock.remove(names, lock, volume, as_json=as_json)
 
 
-def _rows(asked: Asked) -> list[dict[str, Any]]:
-    nodes = load_or_new(asked.file).nodes
-    failures = last_failures(asked.volume)
-    rows = []
-    for finding in survey(nodes, volume=asked.volume, image=asked.image):
-        failure = failures.get(finding.node.name, {})
-        # What failed at another pin says nothing about this one.
-        failed = failure.get("pin") == finding.node.source.pin and finding.state != "baked"
-        reason = failure["message"] if failed else finding.reason
-        state = "failed" if failed or finding.state == "blocked" else finding.state
-        rows.append({**_entry(finding.node), "state": state, "reason": reason})
-    named = {node.name for node in nodes}
-    orphaned = [name for name in asked.volume.managed() if name not in named]
-    remark = "`comfyport nodes sync --prune` removes it"
-    return rows + [
-        {"name": name, "pin": asked.volume.pin(name), "state": "orphaned", "reason": remark} for name in orphaned
-    ]
+@app.command("sync")
+def sync_command(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Become this when done, whatever has failed.")
+    ] = None,
+    lock: NodesLockOption = None,
+    volume: VolumeOption = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove our nodes that the lock no longer names.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the nodes of the lock to the volume, and their Python packages to ComfyUI."""
+    from comfyport.cli import node_sync
+
+    if command:
+        node_sync.become(command, lock, volume)
+    node_sync.sync(lock, volume, prune=prune, as_json=as_json)
 
 
-def _entry(node: Node) -> dict[str, Any]:
-    return {"name": node.name, "pin": node.source.pin}
+@app.command("bake")
+def bake_command(lock: NodesLockOption = None, as_json: JsonOption = False) -> None:
+    """Install the nodes of the lock into ComfyUI's own folder and Python: for building an image."""
+    from comfyport.cli import node_sync
+
+    node_sync.bake(lock, as_json=as_json)

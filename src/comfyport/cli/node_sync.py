@@ -1,16 +1,14 @@
 """`comfyport nodes sync` and `bake`: bring the custom nodes of the lock to the volume, or into the image."""
 
 import json
-import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, NoReturn
 
 import typer
 
-from comfyport.cli.node_options import Asked, NodesLockOption, ask, git_of, registry_of
-from comfyport.cli.options import JsonOption, VolumeOption
+from comfyport.cli.node_options import Asked, ask, git_of, registry_of
 from comfyport.errors import ComfyportError, NodeError
 from comfyport.nodes import packages, startup
 from comfyport.nodes.events import Event, NodeFailed, NodeReady, NodeStarted, PackagesStarted
@@ -19,29 +17,27 @@ from comfyport.nodes.packages import Packages
 from comfyport.nodes.sync import Sync, SyncResult
 from comfyport.status import Board
 
-logger = logging.getLogger(__name__)
 
-
-def sync_command(
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="Become this when done, whatever has failed.")
-    ] = None,
-    lock: NodesLockOption = None,
-    volume: VolumeOption = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove our nodes that the lock no longer names.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Bring the nodes of the lock to the volume, and their Python packages to ComfyUI."""
-    if command:
-        _become(command, lock, volume)
+def sync(lock: Path | None, volume: Path | None, *, prune: bool, as_json: bool) -> None:
+    """Brings the volume up to date and tells how it went; ends the program with 1 if a node failed."""
     asked = ask(lock, volume)
     result = _sync(asked)
     removed = _prune(asked, result) if prune and result.ok else []
     _report(result, as_json, removed=removed)
 
 
-def bake_command(lock: NodesLockOption = None, as_json: JsonOption = False) -> None:
-    """Install the nodes of the lock into ComfyUI's own folder and Python: for building an image."""
+def become(command: list[str], lock: Path | None, volume: Path | None) -> NoReturn:
+    """Syncs, then becomes `command`; ComfyUI shall start without its nodes rather than not at all."""
+    environ = dict(os.environ)
+    try:
+        environ = startup.with_packages(environ, _sync(ask(lock, volume)).packages)
+    except ComfyportError as error:
+        typer.echo(f"nodes: {error.message}", err=True)
+    os.execvpe(command[0], command, environ)  # noqa: S606 - that is what the command is for
+
+
+def bake(lock: Path | None, *, as_json: bool) -> None:
+    """Puts the nodes into the image that is being built; ends the program with 1 if one failed."""
     asked = ask(lock, None)
     installation = asked.installation()
     result = Sync(
@@ -80,16 +76,6 @@ def _sync(asked: Asked) -> SyncResult:
         raise NodeError(f"The volume {asked.volume.nodes.parent} cannot be used for nodes: {error.strerror}.") from None
     board.write("nodes", {"state": "done" if result.ok else "failed", "nodes": result.as_json()["nodes"]})
     return result
-
-
-def _become(command: list[str], lock: Path | None, volume: Path | None) -> None:
-    """Syncs, then becomes `command`; ComfyUI shall start without its nodes rather than not at all."""
-    environ = dict(os.environ)
-    try:
-        environ = startup.with_packages(environ, _sync(ask(lock, volume)).packages)
-    except ComfyportError as error:
-        typer.echo(f"nodes: {error.message}", err=True)
-    os.execvpe(command[0], command, environ)  # noqa: S606 - that is what the command is for
 
 
 def _prune(asked: Asked, result: SyncResult) -> list[str]:
