@@ -1,5 +1,6 @@
 """The Python packages of nodes: together, beside the image's, and never another torch."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,28 @@ def test_of_two_that_do_not_fit_the_first_of_the_lock_is_served(tmp_path: Path, 
 
     assert [each.state for each in result.nodes] == ["installed", "failed", "installed"]
     assert "extra" in failure(result, "b")
+    assert names(result) == ["extra-1.0"]
+
+
+def test_what_was_installed_serves_on_when_the_index_is_out_of_reach_and_another_node_fails(
+    tmp_path: Path, wheels: Path, sync: Syncing
+):
+    wheel(wheels, "extra", "1.0")
+    first = asking(tmp_path, "a", "extra\n", sync, ("b", "unheard-of\n"))
+    shutil.rmtree(wheels)
+
+    again = sync(*(each.node for each in first.nodes))
+
+    assert [each.state for each in again.nodes] == ["ready", "failed"]
+    assert again.packages == first.packages
+
+
+def test_a_node_may_be_called_as_a_file_of_ours(tmp_path: Path, wheels: Path, sync: Syncing):
+    wheel(wheels, "extra", "1.0")
+    wheel(wheels, "extra", "2.0")
+
+    result = asking(tmp_path, "constraints", "extra\n", sync, ("pinned", "extra\n"), constraints="extra<2\n")
+
     assert names(result) == ["extra-1.0"]
 
 

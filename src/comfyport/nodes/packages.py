@@ -102,24 +102,25 @@ class Packages:
         failed: dict[str, NodeRequirements] = {}
         pinned: list[str] = []
         for name, each in asked.items():
+            more = {**fitting, name: each}
             try:
-                pinned = self._resolve({**fitting, name: each}, work)
-                fitting[name] = each
+                # What was installed for them before needs no index that may be out of reach now.
+                pinned = [] if self.present(more) else self._resolve(more, work)
+                fitting = more
             except PipFailed as error:
                 failed[name] = NodeRequirements(name, str(error))
         return pinned, fitting, failed
 
     def _resolve(self, asked: Asked, work: Path) -> list[str]:
         """The packages that the interpreter lacks for these nodes, pinned. Raises PipFailed."""
-        files = []
+        (work / "nodes").mkdir(exist_ok=True)
         for name, each in asked.items():
             # pip names the file in its messages, and so the node.
-            files.append(work / f"{name}.txt")
-            files[-1].write_text("".join(f"{line}\n" for line in each.lines), encoding="utf-8")
+            (work / "nodes" / f"{name}.txt").write_text("".join(f"{line}\n" for line in each.lines), encoding="utf-8")
         held = work / "constraints.txt"
         held.write_text("\n".join([self.constraints, *self.interpreter.pins(), ""]), encoding="utf-8")
         report = work / "report.json"
-        given = [f"--constraint={held.name}", *(f"--requirement={file.name}" for file in files), *_indexes(asked)]
+        given = [f"--constraint={held.name}", *(f"--requirement=nodes/{name}.txt" for name in asked), *_indexes(asked)]
         self._pip("install", "--dry-run", f"--report={report}", *given, work=work)
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
         replaced = [item["metadata"]["name"] for item in found if is_torch(item["metadata"]["name"])]
