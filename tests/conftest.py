@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from PIL import Image
 
@@ -22,6 +23,10 @@ from comfyport.models.volume import Volume
 from comfyport.serve.host import Host
 from comfyport.settings import Settings
 from emulators.hub import weights
+
+# The same examples each time, and no time limit: other tests share the machine.
+hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("seeded")
 
 ROOT = Path(__file__).parent.parent
 EMULATOR = ROOT / "emulators" / "comfyui"

@@ -264,6 +264,21 @@ class Settings(_FromEnvironment):
     refresh_worker: bool = _setting(
         "REFRESH_WORKER", False, "On RunPod: have the worker replaced by a fresh one after each job.", _boolean
     )
+    input_files: int = _setting("INPUT_FILES", 64, "Files that a job may bring.", _count)
+    input_file_mb: int = _setting("INPUT_FILE_MB", 500, "Megabytes that one of a job's files may have.", _count)
+    input_mb: int = _setting("INPUT_MB", 1000, "Megabytes that a job's files may have together.", _count)
+    input_megapixels: int = _setting(
+        "INPUT_MEGAPIXELS", 150, "Megapixels that an input picture may have, all its frames together.", _count
+    )
+    input_seconds: float = _setting(
+        "INPUT_SECONDS", 120.0, "Seconds that fetching one of a job's files from its URL may take.", _seconds
+    )
+    allow_private_urls: bool = _setting(
+        "ALLOW_PRIVATE_URLS",
+        False,
+        "Let addresses in jobs lead to private networks and loopback, and be http: for tests and closed networks.",
+        _boolean,
+    )
     host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
     port: int = _setting("PORT", 8000, "The port that the HTTP door listens on.", _port)
     api_key: Secret = _setting(

@@ -27,10 +27,12 @@ from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, unobserved
+from comfyport.jobs.inputs import Inputs
 from comfyport.jobs.leftovers import Leftovers, prompts_cached
 from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
+from comfyport.jobs.staging import Limits
 from comfyport.models import lock
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
@@ -77,6 +79,7 @@ class Worker:
                 await self._download.start(prefetch=self.settings.prefetch != "off")
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
             self._performer = self._new_performer(client)
+            await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.leftovers.clear)
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -154,6 +157,7 @@ class Worker:
         return Performer(
             self.comfyui,
             client,
+            Inputs(storage, self._folder / "staging", self._limits),
             storage,
             Checker(client, hint=lambda name: ""),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
@@ -162,6 +166,17 @@ class Worker:
             self.board,
             self.settings.job_timeout,
             self.settings.comfy_org_api_key.reveal(),
+        )
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            files=self.settings.input_files,
+            file_bytes=self.settings.input_file_mb * 10**6,
+            total_bytes=self.settings.input_mb * 10**6,
+            pixels=self.settings.input_megapixels * 10**6,
+            fetch_seconds=self.settings.input_seconds,
+            private_urls=self.settings.allow_private_urls,
         )
 
     @property

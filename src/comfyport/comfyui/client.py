@@ -57,12 +57,14 @@ class Client:
             return False
 
     async def upload(self, name: str, content: Path) -> StoredFile:
-        """Puts a file into ComfyUI's input folder, over one of the same name. Raises ComfyUIRefused."""
+        """Puts a file into ComfyUI's input folder or one below it, over one of the same name. Raises ComfyUIRefused."""
         # Quoted, `in put.png` would arrive as `in%20put.png`.
         form = aiohttp.FormData(quote_fields=False)
+        folder, _, last = name.rpartition("/")
         with content.open("rb") as opened:
-            form.add_field("image", opened, filename=name, content_type="application/octet-stream")
+            form.add_field("image", opened, filename=last, content_type="application/octet-stream")
             form.add_field("overwrite", "true")
+            form.add_field("subfolder", folder)
             async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:
                 stored = await response.json()
         return StoredFile(stored["name"], stored["subfolder"], stored["type"])

@@ -1,9 +1,9 @@
 """Where ComfyUI keeps what goes in and comes out: in folders of this container, or behind the API of one elsewhere."""
 
-import asyncio
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,9 @@ class Storage(Protocol):
     async def discard(self, name: str) -> None:
         """Removes an input, as far as ComfyUI lets us."""
 
+    async def clear_inputs(self, ours: Callable[[str], bool]) -> None:
+        """Removes the inputs whose file name, without its folder, is one of `ours`, as far as ComfyUI lets us."""
+
     async def fetch(self, file: StoredFile) -> Path:
         """A file that ComfyUI reports, on this disk. Raises OutputFailed."""
 
@@ -37,13 +40,22 @@ class LocalStorage:
     async def put(self, name: str, content: Path) -> None:
         """Moves the file into the input folder."""
         try:
-            await asyncio.to_thread(shutil.move, content, self._base / "input" / name)
+            target = self._base / "input" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A rename, as long as both are on one disk: a thread would outlive a job that is cancelled now.
+            shutil.move(content, target)
         except OSError as error:
             raise InputFailed([f"Error uploading {name}: {error.strerror or error}"]) from None
 
     async def discard(self, name: str) -> None:
-        """Deletes the input."""
-        (self._base / "input" / name).unlink(missing_ok=True)
+        """Deletes the input, and the folders below `input` that become empty."""
+        _remove(self._base / "input" / name, below=self._base / "input")
+
+    async def clear_inputs(self, ours: Callable[[str], bool]) -> None:
+        """Deletes them."""
+        for path in list((self._base / "input").rglob("*")):
+            if ours(path.name) and path.is_file():
+                _remove(path, below=self._base / "input")
 
     async def fetch(self, file: StoredFile) -> Path:
         """The file where it lies. A node that reports a path outside of ComfyUI's folders is not believed."""
@@ -80,6 +92,9 @@ class RemoteStorage:
 
     async def discard(self, name: str) -> None:
         """Does nothing: ComfyUI's API cannot delete an input."""
+
+    async def clear_inputs(self, ours: Callable[[str], bool]) -> None:
+        """Does nothing, for the same reason."""
 
     async def fetch(self, file: StoredFile) -> Path:
         """Downloads the file."""

@@ -11,11 +11,13 @@ from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.process import ComfyUI
 from comfyport.comfyui.storage import Storage
-from comfyport.comfyui.workflow import Workflow, file_names, with_values
+from comfyport.comfyui.values import with_values
+from comfyport.comfyui.workflow import Workflow, file_names
 from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs
-from comfyport.jobs import inputs, outputs, waiting
+from comfyport.jobs import outputs, waiting
 from comfyport.jobs.delivery import Deliverer
 from comfyport.jobs.events import Observer, shielded, unobserved
+from comfyport.jobs.inputs import Inputs
 from comfyport.jobs.leftovers import Leftovers
 from comfyport.jobs.reclaim import Reclaimer
 from comfyport.jobs.request import Request, parse
@@ -38,6 +40,7 @@ class Performer:
 
     comfyui: ComfyUI
     client: Client
+    inputs: Inputs
     storage: Storage
     checker: Checker
     reclaimer: Reclaimer
@@ -67,14 +70,15 @@ class Performer:
         self.deliverer.check(request)
         workflow = with_values(request.workflow, request.values)
         timings = Timings()
-        with timings.phase("wait_models"):
-            await waiting.for_models(file_names(workflow), self.board, observe)
-        with timings.phase("wait_comfyui"):
-            await self.comfyui.wait_ready()
         async with AsyncExitStack() as stack:
             with timings.phase("inputs"):
-                placing = inputs.placed(request.files, workflow, self.storage)
-                placed = await stack.enter_async_context(placing)
+                fetched = await stack.enter_async_context(self.inputs.fetched(request.files))
+            with timings.phase("wait_models"):
+                await waiting.for_models(file_names(workflow), self.board, observe)
+            with timings.phase("wait_comfyui"):
+                await self.comfyui.wait_ready()
+            with timings.phase("inputs"):
+                placed = await stack.enter_async_context(self.inputs.placed(fetched, workflow))
                 await self.checker.check(placed)
             execution = await self._executed(placed, request, observe)
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}

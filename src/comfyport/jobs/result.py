@@ -14,12 +14,12 @@ class Timings:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measures what happens inside `with`."""
+        """Measures what happens inside `with`; a phase in two parts is added up."""
         started = monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = monotonic() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - started
 
     def as_json(self) -> dict[str, float]:
         """Seconds, to the millisecond."""
