@@ -43,7 +43,7 @@ ARG GIT_SSL_CAINFO
 RUN if [ "${COMFYUI_VERSION}" != emulated ]; then \
 		VIRTUAL_ENV=/opt/tools /opt/tools/bin/comfy --skip-prompt --no-enable-telemetry --workspace /opt/ComfyUI install \
 			--url "${COMFYUI_REPOSITORY}" --nvidia --skip-manager --skip-torch-or-directml --skip-requirement \
-			--version "${COMFYUI_COMMIT:+nightly --commit }${COMFYUI_COMMIT:-${COMFYUI_VERSION}}" \
+			--version ${COMFYUI_COMMIT:+nightly --commit} "${COMFYUI_COMMIT:-${COMFYUI_VERSION}}" \
 		&& cd /opt/ComfyUI && rm -rf .git .github .ci tests tests-unit script_examples; \
 	fi
 COPY emulators /opt/emulators
@@ -85,6 +85,8 @@ RUN cd /opt/comfyport \
 			&& apt-get install --yes --no-install-recommends python3-torch python3-torchaudio python3-torchvision \
 			&& rm -rf /var/lib/apt/lists/* \
 			&& uv venv --seed --system-site-packages /opt/venv \
+			# uv does not look at what the system has.
+			&& printf '%s ; python_version < "3"\n' torch torchaudio torchvision >> without.txt \
 			&& python -c "import torch, torchaudio, torchvision" ;; \
 		*) if [ "${TRITON}" = true ]; then \
 				apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev \

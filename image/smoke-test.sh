@@ -6,8 +6,9 @@ scratch="$(mktemp --directory)"
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/user"
 python /opt/ComfyUI/main.py --cpu --quick-test-for-ci --user-directory "$scratch/user" \
-	--temp-directory "$scratch" --output-directory "$scratch" --input-directory "$scratch" 2>&1 | tee "$scratch/log"
-if grep --ignore-case --extended-regexp 'import failed|traceback|^error|cannot import' "$scratch/log" >&2; then
+	--database-url "sqlite:///$scratch/comfyui.db" --temp-directory "$scratch" --output-directory "$scratch" \
+	--input-directory "$scratch" 2>&1 | tee "$scratch/log"
+if grep --quiet --ignore-case --extended-regexp 'import failed|traceback|cannot import|failed to|^error' "$scratch/log"; then
 	echo "ComfyUI or its nodes could not be imported; the log is above." >&2
 	exit 1
 fi
