@@ -75,43 +75,24 @@ ARG UV_DEFAULT_INDEX
 # that no CUDA base image is needed. cpu takes Debian's torch; none is for the emulator of ComfyUI.
 ARG TORCH=cu130
 ARG TORCH_INDEX_URL=""
-# With true: triton, and the C compiler without which it does nothing, for torch.compile and SageAttention.
+# true keeps triton and adds the C compiler without which it does nothing, for torch.compile and SageAttention.
 ARG TRITON=false
-COPY image/without.txt image/torch-cu128.lock image/torch-cu130.lock /opt/comfyport/
-RUN cd /opt/comfyport \
-	&& case "${TORCH}" in \
-		none) uv venv --seed /opt/venv ;; \
-		cpu) apt-get update \
-			&& apt-get install --yes --no-install-recommends python3-torch python3-torchaudio python3-torchvision \
-			&& rm -rf /var/lib/apt/lists/* \
-			&& uv venv --seed --system-site-packages /opt/venv \
-			# uv does not look at what the system has.
-			&& printf '%s ; python_version < "3"\n' torch torchaudio torchvision >> without.txt \
-			&& python -c "import torch, torchaudio, torchvision" ;; \
-		*) if [ "${TRITON}" = true ]; then \
-				apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev \
-				&& rm -rf /var/lib/apt/lists/* && : > without.txt; \
-			fi \
-			&& uv venv --seed /opt/venv \
-			&& uv pip install ${TORCH_INDEX_URL:+--index-url ${TORCH_INDEX_URL}} \
-				--constraint "torch-${TORCH}.lock" --override without.txt torch torchaudio torchvision \
-			&& python -c "import torch, torchaudio, torchvision" ;; \
-	esac
+COPY image/install-torch.sh image/torch-cu128.lock image/torch-cu130.lock /opt/comfyport/
+RUN /opt/comfyport/install-torch.sh
+ENV PIP_CONSTRAINT=/opt/comfyport/constraints.txt
+ENV UV_CONSTRAINT=/opt/comfyport/constraints.txt
+ENV UV_OVERRIDE=/opt/comfyport/overrides.txt
 
 COPY image/worker.lock /opt/comfyport/
 RUN uv pip install --no-deps --require-hashes --requirement /opt/comfyport/worker.lock
 
 COPY image/comfyui.lock image/smoke-test.sh /opt/comfyport/
 COPY --from=comfyui /opt/ComfyUI /opt/ComfyUI
-RUN cd /opt/comfyport \
-	&& uv pip install --constraint comfyui.lock --override without.txt --requirement /opt/ComfyUI/requirements.txt \
+RUN uv pip install --constraint /opt/comfyport/comfyui.lock --requirement /opt/ComfyUI/requirements.txt \
+	# The pictures of the gallery of templates, and what a debugger of the user interface reads: 100 MB.
+	&& find /opt/venv/lib \( -path '*/comfyui_workflow_templates/*.webp' -o -path '*/comfyui_frontend_package/*.map' \) -delete \
 	&& python -m compileall -q /opt/ComfyUI \
-	&& ./smoke-test.sh \
-	&& uv pip freeze > constraints.txt
-# Whatever is installed from now on may replace none of this.
-ENV PIP_CONSTRAINT=/opt/comfyport/constraints.txt
-ENV UV_CONSTRAINT=/opt/comfyport/constraints.txt
-ENV UV_OVERRIDE=/opt/comfyport/without.txt
+	&& /opt/comfyport/smoke-test.sh
 
 COPY --from=comfyport /opt/comfyport/dist /opt/comfyport/dist
 RUN uv pip install --no-deps /opt/comfyport/dist/*.whl

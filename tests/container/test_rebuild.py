@@ -1,0 +1,41 @@
+"""What a change costs: only the layers that it concerns are built again."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import containers, layers
+from tests.container.conftest import BUILD_SECONDS, build
+
+pytestmark = pytest.mark.timeout(BUILD_SECONDS)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """The files that the image is built from, free to be changed."""
+    for name in ("emulators", "image", "src"):
+        shutil.copytree(containers.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        ".dockerignore",
+        "Dockerfile",
+        "LICENSE",
+        "README.md",
+        "models.lock.json",
+        "nodes.lock.json",
+        "pyproject.toml",
+    ):
+        shutil.copy2(containers.ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_a_change_in_src_adds_one_small_layer(image: str, context: Path):
+    variant = image.rpartition(":")[2]
+    with (context / "src" / "comfyport" / "status.py").open("a") as file:
+        file.write("# changed\n")
+
+    build(f"{image}-changed", variant, context=context, cached=True)
+
+    before, after = layers.of(image), layers.of(f"{image}-changed")
+    known = {layer.digest for layer in before}
+    assert sum(layer.size for layer in after if layer.digest not in known) < 5_000_000
