@@ -97,9 +97,14 @@ RUN uv pip install --constraint /opt/comfyport/comfyui.lock --requirement /opt/C
 COPY --from=comfyport /opt/comfyport/dist /opt/comfyport/dist
 RUN uv pip install --no-deps /opt/comfyport/dist/*.whl
 COPY src/download-models.sh src/handler.py src/start.sh /
-COPY models.lock.json nodes.lock.json /
 
 ENV COMFYPORT_LOCK=/models.lock.json
+COPY models.lock.json nodes.lock.json /
+ARG PIP_CERT
+ARG PIP_INDEX_URL
+ARG GIT_SSL_CAINFO
+RUN if grep --quiet '"name"' /nodes.lock.json; then comfyport nodes bake && /opt/comfyport/smoke-test.sh; fi
+
 # A first start that downloads may take longer than the 7 minutes after which RunPod gives a worker up.
 ENV RUNPOD_INIT_TIMEOUT=3600
 # tini reaps what ends and hands a stop signal to the whole group; -s because Modal starts it as a child.

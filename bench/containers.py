@@ -84,7 +84,7 @@ def output(*command: str) -> str:
 
 def _from_host() -> dict[str, str]:
     """Build arguments for what the host's pip is told: its certificates and its index, if it has its own."""
-    arguments = {}
+    arguments: dict[str, str] = {}
     if os.environ.get("SSL_CERT_FILE"):
         arguments |= {"SSL_CERT_FILE": CERTIFICATES, "PIP_CERT": CERTIFICATES, "GIT_SSL_CAINFO": CERTIFICATES}
     asked = subprocess.run(

@@ -9,6 +9,20 @@ from typing import Any
 
 from bench import containers
 
+_TORCH = "torch and its libraries"
+_PACKAGES = "ComfyUI's packages"
+_REST = "comfyport, locks and scripts"
+# What is in the instruction that makes a part, in the order of the Dockerfile.
+_PARTS = (
+    ("Debian", "ADD file:"),
+    ("Python, git, libgl1, tini", "apt-get update"),
+    ("uv", "in /usr/local/bin"),
+    (_TORCH, "/install-torch.sh"),
+    ("the worker's packages", "worker.lock"),
+    ("ComfyUI", "in /opt/ComfyUI"),
+    (_PACKAGES, "/opt/ComfyUI/requirements.txt"),
+)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -45,3 +59,18 @@ def _only_settings(made_by: str) -> bool:
     """Whether a step of the history made no layer."""
     words = made_by.replace("/bin/sh -c #(nop)", "").split()
     return bool(words) and words[0] in {"ARG", "CMD", "ENTRYPOINT", "ENV", "USER", "WORKDIR"}
+
+
+def by_part(weighed: list[Layer]) -> dict[str, tuple[int, int]]:
+    """Bytes of each part of the image, as files and compressed, in the order of the layers."""
+    parts: dict[str, tuple[int, int]] = {}
+    for layer in weighed:
+        name = next((name for name, mark in _PARTS if mark in layer.made_by), _REST)
+        size, packed = parts.get(name, (0, 0))
+        parts[name] = (size + layer.size, packed + (layer.compressed or 0))
+    return parts
+
+
+def without_torch(weighed: list[Layer]) -> int:
+    """Compressed bytes of everything but torch, its libraries, and the packages that ComfyUI asks for."""
+    return sum(packed for name, (_, packed) in by_part(weighed).items() if name not in (_TORCH, _PACKAGES))

@@ -82,7 +82,7 @@ class Service(Container):
 
 @pytest.fixture
 def start(image: str, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Starts a container on CPU, on the volume of this test unless `options` mount another; it is removed at the end."""
+    """Starts a container on CPU, with this test's volume unless `options` mount one; it is removed at the end."""
     volume = tmp_path / "volume"
     volume.mkdir(mode=0o777)
     volume.chmod(0o777)

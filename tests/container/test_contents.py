@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import containers
+from bench import containers, layers
 from tests.container.conftest import BUILD_SECONDS
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
@@ -89,3 +89,16 @@ def test_nothing_of_the_host_that_built_it_is_left(image: str, files: Path):
     assert not {"SSL_CERT_FILE", "PIP_CERT", "PIP_INDEX_URL", "UV_DEFAULT_INDEX"} & set(
         environ.replace("=", " ").split()
     )
+
+
+def test_every_part_has_its_layer_from_what_changes_least_to_what_changes_most(image: str):
+    assert list(layers.by_part(layers.of(image))) == [
+        "Debian",
+        "Python, git, libgl1, tini",
+        "uv",
+        "comfyport, locks and scripts",
+        "torch and its libraries",
+        "the worker's packages",
+        "ComfyUI",
+        "ComfyUI's packages",
+    ]

@@ -1,11 +1,11 @@
 """What a change costs: only the layers that it concerns are built again."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from bench import containers, layers
+from bench import layers
+from bench.image import copy_context
 from tests.container.conftest import BUILD_SECONDS, build
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
