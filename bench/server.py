@@ -147,6 +147,7 @@ def _redirects(files: Sequence[File], port: int) -> str:
 
 
 def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now, each another."""
     # All are held at once, so that they differ.
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(listening.getsockname()[1]) for listening in held]

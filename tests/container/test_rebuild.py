@@ -14,19 +14,7 @@ pytestmark = pytest.mark.timeout(BUILD_SECONDS)
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     """The files that the image is built from, free to be changed."""
-    for name in ("emulators", "image", "src"):
-        shutil.copytree(containers.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (
-        ".dockerignore",
-        "Dockerfile",
-        "LICENSE",
-        "README.md",
-        "models.lock.json",
-        "nodes.lock.json",
-        "pyproject.toml",
-    ):
-        shutil.copy2(containers.ROOT / name, tmp_path / name)
-    return tmp_path
+    return copy_context(tmp_path)
 
 
 def test_a_change_in_src_adds_one_small_layer(image: str, context: Path):
