@@ -18,8 +18,12 @@ CERTIFICATES = "/run/host-certificates.crt"
 REPOSITORY = "/run/comfyui.git"
 
 PODMAN = ("podman", "--runtime", "runc")
-# The build arguments of the image with ComfyUI's emulator in the place of ComfyUI and torch.
-EMULATED = {"TORCH": "none", "COMFYUI_VERSION": "emulated"}
+# The build arguments of each image; `emulated` has ComfyUI's emulator in the place of ComfyUI and torch.
+VARIANTS: Mapping[str, Mapping[str, str]] = {
+    "emulated": {"TORCH": "none", "COMFYUI_VERSION": "emulated"},
+    "cpu": {"TORCH": "cpu"},
+    "gpu": {},
+}
 
 
 class NoContainersError(Exception):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -20,8 +20,6 @@ from bench.tables import Target, markdown, spread, target_table
 from bench.terminal import count, in_folder, say, show
 
 MB = 1e6
-# Build arguments by variant.
-VARIANTS: Mapping[str, Mapping[str, str]] = {"emulated": containers.EMULATED, "cpu": {"TORCH": "cpu"}, "gpu": {}}
 # The compressed size that each may have, in MB.
 LIMITS = {"emulated": 250.0, "cpu": 800.0, "gpu": 3200.0}
 CONTEXT_FOLDERS = ("emulators", "image", "src")
@@ -79,7 +77,7 @@ def _build(tag: str, options: argparse.Namespace, folder: Path, context: Path, *
     """Builds the image; the seconds that it took. Raises CannotMeasureError."""
     say(f"building {tag}")
     command = containers.build_command(
-        tag, VARIANTS[options.variant], context=context, comfyui=options.comfyui, cached=cached
+        tag, containers.VARIANTS[options.variant], context=context, comfyui=options.comfyui, cached=cached
     )
     log = folder / "build.log"
     started = time.perf_counter()
@@ -142,7 +140,9 @@ def _phases(empty: list[float], starts: list[FirstJob]) -> str:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.image", description=__doc__.partition("\n")[0])
-    parser.add_argument("--variant", choices=list(VARIANTS), default="emulated", help="which image (emulated)")
+    parser.add_argument(
+        "--variant", choices=list(containers.VARIANTS), default="emulated", help="which image (emulated)"
+    )
     parser.add_argument(
         "--comfyui",
         default=os.environ.get("COMFYUI_REPOSITORY", ""),

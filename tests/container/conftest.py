@@ -1,7 +1,8 @@
 """The image, built once for all tests, and containers of it under podman.
 
 Without more, it is the image's base: everything but torch and ComfyUI, with ComfyUI's emulator in its place. With
-COMFYUI_REPOSITORY, the path or address of a ComfyUI repository, the tests run on the whole CPU image as well.
+COMFYUI_REPOSITORY, the path or address of a ComfyUI repository, the tests run on the whole CPU image as well, or on what
+IMAGE_VARIANTS names: cpu, gpu, or both with a comma. The image for GPUs works on CPU too, when it is told to.
 """
 
 import fcntl
@@ -12,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,10 +32,10 @@ HARDENED = (
 )
 
 
-def variants() -> list[Any]:
-    """The images to test: the emulated one, and the CPU image if there is a ComfyUI to build it from."""
-    repository = os.environ.get("COMFYUI_REPOSITORY", "")
-    return ["emulated", *(["cpu"] if repository else [])]
+def variants() -> list[str]:
+    """The images to test: the emulated one, and others if there is a ComfyUI to build them from."""
+    others = os.environ.get("IMAGE_VARIANTS", "cpu").split(",")
+    return ["emulated", *(others if os.environ.get("COMFYUI_REPOSITORY") else [])]
 
 
 @pytest.fixture(scope="session", params=variants())
@@ -63,10 +63,10 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def build(tag: str, variant: str, *, context: Path = containers.ROOT, cached: bool = "CI" not in os.environ) -> None:
     """Builds a variant from the files of `context`; fails with the end of the build's output."""
-    arguments, comfyui = containers.EMULATED, ""
-    if variant == "cpu":
-        arguments, comfyui = {"TORCH": "cpu"}, os.environ["COMFYUI_REPOSITORY"]
-    command = containers.build_command(tag, arguments, context=context, comfyui=comfyui, cached=cached)
+    comfyui = os.environ.get("COMFYUI_REPOSITORY", "")
+    command = containers.build_command(
+        tag, containers.VARIANTS[variant], context=context, comfyui=comfyui, cached=cached
+    )
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=BUILD_SECONDS)
     if done.returncode:
         pytest.fail(f"the image could not be built:\n{done.stdout[-6000:]}")

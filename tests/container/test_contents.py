@@ -13,12 +13,25 @@ from tests.container.conftest import BUILD_SECONDS
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
 
 LARGE = 50_000_000
-# The name of every file over 50 MB that may be in an image, without its version, and whose it is.
-KNOWN_LARGE_FILES: dict[str, str] = {
-    "libtorch_cpu.so": "torch",
-    "libLLVM-17.so": "torch: Debian's, for what it never does on a CPU",
-    "libamd_comgr.so": "torch: Debian's, for what it never does on a CPU",
+# Every file over 50 MB that may be in an image, without its version; all are libraries that torch loads.
+TORCH = {"libtorch_cpu", "libtorch_cuda", "libtorch_cuda_linalg"}
+CUDA = {
+    *(
+        "libcublas",
+        "libcublasLt",
+        "libcufft",
+        "libcurand",
+        "libcusolver",
+        "libcusolverMg",
+        "libcusparse",
+        "libcusparseLt",
+    ),
+    *("libcudnn_adv", "libcudnn_engines_precompiled", "libcudnn_heuristic"),
+    *("libnccl", "libnvJitLink", "libnvrtc", "libnvrtc.alt"),
 }
+# What Debian's torch is linked with, through Open MPI, and never calls on a CPU.
+DEBIAN = {"libLLVM-17", "libamd_comgr"}
+KNOWN_LARGE_FILES = {"emulated": set[str](), "cpu": {"libtorch_cpu", *DEBIAN}, "gpu": TORCH | CUDA}
 WEIGHTS = {".safetensors", ".ckpt", ".gguf", ".pt", ".pt2", ".pth", ".sft"}
 
 
@@ -33,10 +46,10 @@ def regular(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def test_every_large_file_is_known_by_name(files: Path):
-    large = {path.name.partition(".so")[0] + ".so" for path in regular(files) if path.stat().st_size > LARGE}
+def test_every_large_file_is_known_by_name(image: str, files: Path):
+    large = {path.name.partition(".so")[0] for path in regular(files) if path.stat().st_size > LARGE}
 
-    assert large <= set(KNOWN_LARGE_FILES)
+    assert large == KNOWN_LARGE_FILES[image.rpartition(":")[2]]
 
 
 def test_there_are_no_weights(files: Path):
