@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from comfyport.status import Board
 from emulators.hub import HubEmulator
 from emulators.hub.shelves import Repo
 from tests.conftest import Container, write_lock
@@ -67,6 +70,50 @@ def test_locked_refuses_what_is_left_open(start: Start, tmp_path: Path):
     assert status == 2
     assert "checkpoints/a.bin" in output
     assert "sha256" in output
+
+
+@pytest.mark.parametrize("command", ["plan", "verify", "sync"])
+def test_locked_refuses_a_branch_in_every_command(start: Start, tmp_path: Path, command: str):
+    source = {"type": "huggingface", "repo": "owner/name", "revision": "main", "file": "a.bin"}
+    lock = write_lock(tmp_path / "lock.json", model(sources=[source]))
+
+    status, output = run(start, command, "--locked", "--json", lock=lock)
+
+    assert status == 2
+    assert json.loads(output.splitlines()[0])["error"]["code"] == "not_locked"
+    assert "checkpoints/a.bin (revision 'main' is no commit)" in output
+
+
+def test_what_the_board_says_is_wanted_is_brought_next(start: Start, tmp_path: Path):
+    contents = {f"{number}.bin": CONTENT * 20 + bytes([number]) for number in range(12)}
+    lock = write_lock(
+        tmp_path / "lock.json",
+        *(
+            model(
+                name=name,
+                size=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                sources=[{"type": "huggingface", "repo": "owner/name", "revision": "0" * 40, "file": name}],
+            )
+            for name, content in contents.items()
+        ),
+    )
+    Board(tmp_path / "run").write("wanted", {"names": ["11.bin"]})
+    with HubEmulator({"owner/name": Repo(contents, revision="0" * 40)}, rate=300_000) as hub:
+        assert run(start, "sync", lock=lock, HF_ENDPOINT=hub.url, DOWNLOAD_CONNECTIONS="1")[0] == 0
+
+    asked = list(dict.fromkeys(request.path for request in hub.requests if request.role == "hub"))
+    assert asked.index("/owner/name/resolve/" + "0" * 40 + "/11.bin") <= 3
+
+
+def test_a_board_that_cannot_be_written_to_keeps_no_model_away(start: Start, tmp_path: Path):
+    lock = write_lock(tmp_path / "lock.json", model())
+    (tmp_path / "run").write_text("a file where a folder should be")
+    with HubEmulator({"owner/name": Repo({"a.bin": CONTENT}, revision="0" * 40)}) as hub:
+        status, output = run(start, "sync", lock=lock, HF_ENDPOINT=hub.url)
+
+    assert status == 0, output
+    assert output.count("the status board cannot be used") == 1
 
 
 def test_json_is_one_document_also_for_an_error(start: Start, tmp_path: Path):

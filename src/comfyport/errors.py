@@ -11,6 +11,7 @@
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, QueueFull, JobUnknown
+        EndpointFailed, RemoteJobFailed     what `comfyport run` met
         Unauthorized            an HTTP request without the right key
 
 Each class has a stable `code`; its message says what happened and what to do; `details` holds the facts
@@ -410,6 +411,25 @@ class JobUnknown(JobError):
         super().__init__(
             f"There is no job {job_id}. Results are kept for a limited time; see RESULT_SECONDS.", id=job_id
         )
+
+
+class EndpointFailed(ComfyportError):
+    """The endpoint that `comfyport run` sends a job to does not answer as one."""
+
+    code = "endpoint_failed"
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"The endpoint {endpoint} failed: {reason}.", endpoint=endpoint)
+
+
+class RemoteJobFailed(ComfyportError):
+    """The endpoint answered that the job failed."""
+
+    code = "remote_job_failed"
+
+    def __init__(self, message: str, job_id: str, *, code: str | None, details: Any) -> None:
+        super().__init__(f"The job {job_id} failed{f' ({code})' if code else ''}: {message}", id=job_id)
+        self.details |= {"error_code": code, "details": details}
 
 
 class Unauthorized(ComfyportError):

@@ -119,6 +119,9 @@ class _FromEnvironment:
         return cls(**values)
 
 
+_PLATFORM_SECRETS = frozenset({"RUNPOD_AI_API_KEY", "RUNPOD_API_KEY", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"})
+
+
 @dataclass(frozen=True)
 class Settings(_FromEnvironment):
     """What a worker, the downloader and the command line read."""
@@ -186,6 +189,13 @@ class Settings(_FromEnvironment):
     comfyui_arguments: tuple[str, ...] = _setting(
         "COMFYUI_ARGS", (), "More arguments for ComfyUI, for example `--lowvram`.", _arguments
     )
+    comfyui_secrets: tuple[str, ...] = _setting(
+        "COMFYUI_SECRETS",
+        (),
+        "Secret variables that ComfyUI, and so every custom node, may read, for example `HF_TOKEN`; the others are "
+        "kept from it.",
+        _words,
+    )
     comfyui_port: int = _setting("COMFYUI_PORT", 8188, "The port of ComfyUI, on 127.0.0.1 only.", _port)
     comfyui_url: str | None = _setting(
         "COMFYUI_URL", None, "A ComfyUI that runs already: it is used and watched, none is launched.", _url
@@ -199,12 +209,29 @@ class Settings(_FromEnvironment):
     job_timeout: float = _setting(
         "JOB_TIMEOUT", 1800.0, "Seconds that a job may take; a job's `timeout` wins.", _seconds
     )
+    cancel_seconds: float = _setting(
+        "CANCEL_SECONDS",
+        20.0,
+        "Seconds that ComfyUI has to let go of a cancelled job; then it is started again. More for models whose single "
+        "steps take long.",
+        _seconds,
+    )
+    warmup_workflow: Path | None = _setting(
+        "WARMUP_WORKFLOW",
+        None,
+        "A workflow in API format that is run before the first job is taken, so that its models are loaded then.",
+        Path,
+    )
+    refresh_worker: bool = _setting(
+        "REFRESH_WORKER", False, "On RunPod: have the worker replaced by a fresh one after each job.", _boolean
+    )
     host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
     port: int = _setting("PORT", 8000, "The port that the HTTP door listens on.", _port)
     api_key: Secret = _setting(
         "COMFYPORT_API_KEY",
         Secret(""),
-        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open.",
+        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open. "
+        "`comfyport run` sends it.",
         Secret,
     )
     queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
@@ -249,6 +276,12 @@ class Settings(_FromEnvironment):
             return Path("/run/comfyport")
         return Path(tempfile.gettempdir()) / f"comfyport-{os.getuid()}"
 
+    @classmethod
+    def secret_names(cls) -> frozenset[str]:
+        """The variables that hold a secret, those of the platforms included."""
+        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if field.metadata["parse"] is Secret}
+        return frozenset(ours | _PLATFORM_SECRETS)
+
     @property
     def volume_folder(self) -> Path:
         """The volume: what was set, or the first mount point of the known platforms that exists."""
@@ -256,6 +289,27 @@ class Settings(_FromEnvironment):
             return self.volume
         places = (Path("/runpod-volume"), Path("/workspace"), Path("/cache"))
         return next((place for place in places if place.is_dir()), Path("/data"))
+
+
+@dataclass(frozen=True)
+class ClientSettings(_FromEnvironment):
+    """What `comfyport run` reads."""
+
+    api_key: Secret = _setting(
+        "COMFYPORT_API_KEY",
+        Secret(""),
+        "The key of the endpoint that `comfyport run` sends a job to.",
+        Secret,
+    )
+    runpod_api_key: Secret = _setting(
+        "RUNPOD_API_KEY", Secret(""), "For `comfyport run --endpoint runpod:ID`: RunPod's key.", Secret
+    )
+    runpod_base_url: str = _setting(
+        "RUNPOD_ENDPOINT_BASE_URL",
+        "https://api.runpod.ai/v2",
+        "For `comfyport run --endpoint runpod:ID`: where RunPod's endpoints are.",
+        _url,
+    )
 
 
 @dataclass(frozen=True)
@@ -289,11 +343,12 @@ class ModalSettings(_FromEnvironment):
 
 def table() -> str:
     """The README's table of variables, as Markdown."""
-    rows = ["| variable | default | what it does |", "|---|---|---|"]
-    for settings in (Settings, ModalSettings):
+    rows: dict[str, str] = {}
+    for settings in (Settings, ClientSettings, ModalSettings):
         for field in dataclasses.fields(settings):
-            rows.append(f"| `{field.metadata['name']}` | {_shown(field)} | {field.metadata['meaning']} |")
-    return "\n".join(rows)
+            name = field.metadata["name"]
+            rows.setdefault(name, f"| `{name}` | {_shown(field)} | {field.metadata['meaning']} |")
+    return "\n".join(("| variable | default | what it does |", "|---|---|---|", *rows.values()))
 
 
 def _shown(field: "dataclasses.Field[Any]") -> str:

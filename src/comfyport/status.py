@@ -2,6 +2,7 @@
 
     <run folder>/models.json     written by the downloader: which files are ready, how fast the rest comes
     <run folder>/comfyui.json    written by the worker: the state of ComfyUI
+    <run folder>/start.json      written by the worker: seconds that each phase of the start took
     <run folder>/wanted.json     written by the worker: the files that jobs wait for, to be brought first
 
 A section has one writer at a time, so that no lock is needed; it is replaced as a whole, so that a reader never
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("models", "comfyui", "wanted")
+SECTIONS = ("models", "comfyui", "start", "wanted")
 
 
 class Board:

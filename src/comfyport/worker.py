@@ -8,33 +8,39 @@ async with Worker(Settings.load()) as worker:
 import asyncio
 import logging
 import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
 from comfyport.comfyui import gpu
+from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Folders, Installation, command
 from comfyport.comfyui.ports import require_free
-from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised, dying_with_us
-from comfyport.errors import ComfyportError, ModelError
+from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
+from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
+from comfyport.errors import ComfyportError
+from comfyport.jobs.delivery import Deliverer
+from comfyport.jobs.events import Observer, unobserved
+from comfyport.jobs.leftovers import Leftovers, prompts_cached
+from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
+from comfyport.jobs.reclaim import Reclaimer
 from comfyport.models import lock
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
+from comfyport.startup import Download, Report, warm_up
 from comfyport.status import Board
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
-STOP_SECONDS = 3.0
 LOCAL = "127.0.0.1"
+DEATHS_BEFORE_REFRESH = 3
 
 
 class Worker:
@@ -49,7 +55,8 @@ class Worker:
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
         self._stack = AsyncExitStack()
-        self._download: asyncio.subprocess.Process | None = None
+        wait = None if settings.startup_wait == "all" else settings.startup_wait_seconds
+        self._download = Download(self.board, self.environ, wait_seconds=wait)
 
     async def __aenter__(self) -> Self:
         """Starts everything side by side. Raises ComfyportError if something cannot even be started."""
@@ -59,22 +66,18 @@ class Worker:
                 await self._check_machine()
             self.volume.make_folders()
             self.board.clear()
+            self._report = Report(self.board)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             client = Client(self.url, session)
             if self._downloads:
-                self.board.write("models", {"state": "starting", "error": None, "files": []})
-                self._download = await self._start_step("sync")
-                stack.push_async_callback(_stop_step, self._download)
-            if self._downloads and self.settings.prefetch != "off":
-                stack.push_async_callback(_stop_step, await self._start_step("prefetch"))
+                stack.push_async_callback(self._download.stop)
+                await self._download.start(prefetch=self.settings.prefetch != "off")
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
-            self._performer = Performer(
-                self.comfyui,
-                client,
-                self.board,
-                self.settings.job_timeout,
-                self.settings.comfy_org_api_key.reveal(),
-            )
+            self._performer = self._new_performer(client)
+            stack.push_async_callback(self._performer.leftovers.clear)
+            stack.push_async_callback(self._performer.reclaimer.close)
+            self._starting = asyncio.create_task(self._start_up(), name="start")
+            stack.push_async_callback(_ended, self._starting)
             self._stack = stack.pop_all()
         return self
 
@@ -83,38 +86,41 @@ class Worker:
     ) -> None:
         await self._stack.aclose()
 
-    async def run(self, job: Any, observe: Callable[[dict[str, Any]], None] = lambda message: None) -> dict[str, Any]:
-        """The answer to a job, whether it went well or not; only cancelling raises."""
+    async def run(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
+        """The answer to a job, whether it went well or not; only cancelling raises.
+
+        `refresh_worker` in it asks RunPod to replace this worker by a fresh one.
+        """
         self.active += 1
         started = time.monotonic()
-        job_id = job.get("id") if isinstance(job, dict) else None
+        named = job_id.set(job_name(job))
         try:
             answer = await self._performer.perform(job, observe)
-            logger.info("job done id=%s seconds=%.3f", job_id, time.monotonic() - started)
+            logger.info("job done seconds=%.3f", time.monotonic() - started)
         except ComfyportError as error:
             answer = error.as_answer()
-            logger.warning("job failed id=%s code=%s error=%s", job_id, error.code, error.message)
+            logger.warning("job failed code=%s error=%s", error.code, error.message)
         except Exception as error:
-            logger.exception("job failed id=%s", job_id)
+            logger.exception("job failed")
             answer = ComfyportError(f"An unexpected error occurred: {error}").as_answer()
         finally:
             self.active -= 1
-        return answer
+            job_id.reset(named)
+        return answer | ({"refresh_worker": True} if self._worn_out() else {})
 
     async def wait_ready(self) -> None:
-        """Returns when jobs may be taken: ComfyUI answers, and the models are as near as STARTUP_WAIT asks.
+        """Returns when jobs may be taken: ComfyUI answers, is warm, and the models are as near as STARTUP_WAIT asks.
 
         Raises ComfyportError when that will not be.
         """
+        await asyncio.shield(self._starting)
         await self.comfyui.wait_ready()
-        while not self._models_near(self.board.read("models")):
-            await asyncio.sleep(POLL_SECONDS)
 
     async def wait_failure(self) -> ComfyportError:
         """Returns why this worker cannot go on, as soon as that is clear: no ComfyUI, or no download at all."""
         failures = {
             asyncio.create_task(self.comfyui.wait_failure()),
-            asyncio.create_task(self._download_failure()),
+            asyncio.create_task(self._download.wait_failure()),
         }
         try:
             done, _ = await asyncio.wait(failures, return_when=asyncio.FIRST_COMPLETED)
@@ -122,6 +128,43 @@ class Worker:
         finally:
             for task in failures:
                 task.cancel()
+
+    async def _start_up(self) -> None:
+        await asyncio.gather(
+            self._report.phase("comfyui", self.comfyui.wait_ready()),
+            self._report.phase("models", self._download.wait_near()),
+        )
+        if self.settings.warmup_workflow:
+            await self._report.phase("warm_up", warm_up(self.settings.warmup_workflow, self._performer.perform))
+        self._report.note("ready")
+
+    def _worn_out(self) -> bool:
+        """Whether another worker would do better: ComfyUI dies again and again, or each job wants a fresh one."""
+        deaths = self.comfyui.health.deaths_in_a_row
+        if deaths >= DEATHS_BEFORE_REFRESH:
+            logger.error("ComfyUI has died %d times in a row; this worker asks to be replaced", deaths)
+        return self.settings.refresh_worker or deaths >= DEATHS_BEFORE_REFRESH
+
+    def _new_performer(self, client: Client) -> Performer:
+        remote = bool(self.settings.comfyui_url)
+        storage: Storage = RemoteStorage(client, self._folder / "temp") if remote else LocalStorage(self._folder)
+        return Performer(
+            self.comfyui,
+            client,
+            storage,
+            Checker(client, hint=lambda name: ""),
+            Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
+            Deliverer(),
+            Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
+            self.board,
+            self.settings.job_timeout,
+            self.settings.comfy_org_api_key.reveal(),
+        )
+
+    @property
+    def _folder(self) -> Path:
+        """ComfyUI's input, output and temporary files."""
+        return (self.settings.run_folder / "comfyui").absolute()
 
     @property
     def _downloads(self) -> bool:
@@ -143,51 +186,25 @@ class Worker:
             python=self.settings.comfyui_python,
             arguments=self.settings.comfyui_arguments,
         )
-        base = (self.settings.run_folder / "comfyui").absolute()
-        folders = Folders(base, self.volume.models.absolute(), self.volume.custom_nodes.absolute())
+        folders = Folders(self._folder, self.volume.models.absolute(), self.volume.custom_nodes.absolute())
         extra_paths = folders.prepare(
             baked_nodes=installation.directory / "custom_nodes",
             model_directories=tuple(entry.directory for entry in entries),
         )
         line = command(installation, folders, extra_paths, port=self.settings.comfyui_port, device=self.settings.device)
-        return Supervised(line, self.url, environ=self.environ, ready=client.answers, notice=notice)
-
-    async def _start_step(self, name: str) -> asyncio.subprocess.Process:
-        """`comfyport models NAME`, beside everything else."""
-        return await asyncio.create_subprocess_exec(
-            *dying_with_us((sys.executable, "-m", "comfyport", "models", name)),
-            stdin=asyncio.subprocess.DEVNULL,
-            env=self.environ,
+        return Supervised(
+            line, self.url, environ=self._environ_of_comfyui(entries), ready=client.answers, notice=notice
         )
 
-    async def _download_failure(self) -> ComfyportError:
-        """Returns when the download failed as a whole; one file that failed is the matter of the jobs that need it."""
-        if self._download is None:
-            return await asyncio.Future()
-        status = await self._download.wait()
-        section = self.board.read("models") or {}
-        whole = section.get("error") or section.get("state") == "starting"
-        if status and (whole or self.settings.startup_wait == "all"):
-            reason = (section.get("error") or {}).get("message", f"it ended with exit status {status}")
-            return ModelError(f"The models' download failed: {reason}")
-        return await asyncio.Future()
-
-    def _models_near(self, section: dict[str, Any] | None) -> bool:
-        if section is None or section["state"] in ("done", "failed"):
-            return True
-        if section["state"] == "starting" or self.settings.startup_wait == "all":
-            return False
-        left = section["seconds_left"]
-        return left is not None and left <= self.settings.startup_wait_seconds
+    def _environ_of_comfyui(self, entries: tuple[lock.Entry, ...]) -> dict[str, str]:
+        """The environment without its secrets: custom nodes are other people's programs."""
+        named = {getattr(source, "auth", None) or "" for entry in entries for source in entry.sources}
+        tokens = {name.removeprefix("env:") for name in named}
+        kept_back = (Settings.secret_names() | tokens) - set(self.settings.comfyui_secrets)
+        return {name: value for name, value in self.environ.items() if name not in kept_back}
 
 
-async def _stop_step(step: asyncio.subprocess.Process) -> None:
-    if step.returncode is None:
-        with suppress(ProcessLookupError):
-            step.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await step.wait()
-        except TimeoutError:
-            step.kill()
-            await step.wait()
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, ComfyportError):
+        await task

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import requests
 
-from comfyport.comfyui.client import Client, StoredFile
+from comfyport.comfyui.client import Client, Picture, StoredFile
 from comfyport.comfyui.execution import Listener, ended
 from comfyport.errors import ComfyUIRefused, ComfyUIUnreachable, JobLost, WorkflowRejected
 from comfyport.serve.host import Host
@@ -24,10 +24,26 @@ async def client_of(url: str) -> AsyncIterator[Client]:
         yield Client(url, session)
 
 
+async def uploaded(client: Client, name: str, content: bytes, folder: Path) -> StoredFile:
+    file = folder / "to-upload"
+    file.write_bytes(content)
+    return await client.upload(name, file)
+
+
+async def downloaded(client: Client, file: StoredFile, folder: Path) -> bytes:
+    await client.download(file, folder / "downloaded")
+    return (folder / "downloaded").read_bytes()
+
+
 async def finished(client: Client, workflow: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     messages: list[dict[str, Any]] = []
     client_id = uuid.uuid4().hex
-    async with Listener(client, client_id, messages.append) as listener:
+
+    def hear(message: dict[str, Any] | Picture) -> None:
+        if not isinstance(message, Picture):
+            messages.append(message)
+
+    async with Listener(client, client_id, hear) as listener:
         prompt_id = await client.submit(workflow, client_id=client_id, extra_data={})
         return await ended(client, listener, prompt_id), messages
 
@@ -57,45 +73,45 @@ async def test_the_messages_come_in_comfyuis_order(host: Host):
     assert order.index("executed") < order.index("execution_success")
 
 
-async def test_an_output_can_be_viewed(host: Host):
+async def test_an_output_can_be_downloaded(host: Host, tmp_path: Path):
     async with client_of(host.worker.url) as client:
         entry, _ = await finished(client, workflows.scaled(79, "sub/folder/view"))
         (image,) = entry["outputs"]["3"]["images"]
-        content = await client.view(StoredFile(image["filename"], image["subfolder"], image["type"]))
+        content = await downloaded(client, StoredFile(**image), tmp_path)
 
     assert image["subfolder"] == "sub/folder"
     assert content.startswith(b"\x89PNG")
 
 
-async def test_an_output_that_is_not_there_is_refused(host: Host):
+async def test_an_output_that_is_not_there_is_refused(host: Host, tmp_path: Path):
     async with client_of(host.worker.url) as client:
         with pytest.raises(ComfyUIRefused) as refused:
-            await client.view(StoredFile("none.png", "", "output"))
+            await downloaded(client, StoredFile("none.png", "", "output"), tmp_path)
 
     assert refused.value.details["status"] == 404
 
 
-async def test_an_upload_replaces_the_file_of_the_same_name(host: Host):
+async def test_an_upload_replaces_the_file_of_the_same_name(host: Host, tmp_path: Path):
     async with client_of(host.worker.url) as client:
-        first = await client.upload("same.png", b"first")
-        second = await client.upload("same.png", b"second")
-        content = await client.view(second)
+        first = await uploaded(client, "same.png", b"first", tmp_path)
+        second = await uploaded(client, "same.png", b"second", tmp_path)
+        content = await downloaded(client, second, tmp_path)
 
     assert first == second == StoredFile("same.png", "", "input")
     assert content == b"second"
 
 
-async def test_an_upload_keeps_its_name_to_the_letter(host: Host):
+async def test_an_upload_keeps_its_name_to_the_letter(host: Host, tmp_path: Path):
     async with client_of(host.worker.url) as client:
-        stored = await client.upload("Größe 1 (a)%20.png", b"x")
+        stored = await uploaded(client, "Größe 1 (a)%20.png", b"x", tmp_path)
 
     assert stored.filename == "Größe 1 (a)%20.png"
 
 
-async def test_an_upload_cannot_leave_the_input_folder(host: Host):
+async def test_an_upload_cannot_leave_the_input_folder(host: Host, tmp_path: Path):
     async with client_of(host.worker.url) as client:
         with pytest.raises(ComfyUIRefused):
-            await client.upload("../../escaped.png", b"x")
+            await uploaded(client, "../../escaped.png", b"x", tmp_path)
 
 
 @pytest.mark.parametrize(

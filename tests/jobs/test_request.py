@@ -7,7 +7,7 @@ import pytest
 
 from comfyport.errors import InvalidJob
 from comfyport.jobs.inputs import decode
-from comfyport.jobs.request import ImageInput, parse
+from comfyport.jobs.request import InputFile, parse
 
 WORKFLOW = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 IMAGES = "'images' must be a list of objects with 'name' and 'image' keys"
@@ -19,7 +19,7 @@ def test_reads_a_job():
     request = parse({"id": "7", "input": {"workflow": WORKFLOW, "images": images, "timeout": 5, "unknown": 1}})
 
     assert (request.id, request.workflow, request.timeout) == ("7", WORKFLOW, 5.0)
-    assert request.images == (ImageInput("in.png", "aGk="),)
+    assert request.files == (InputFile("in.png", "aGk="),)
 
 
 def test_reads_an_input_that_is_a_json_string():

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def unpacked(archive: Path, folder: Path, format: Format, **changes: Any) -> list[str]:
     wanted: dict[str, Any] = {"strip": 0, "largest": 1 << 30, "path": "insightface/models/a.zip"} | changes
-    return unpack(archive, folder, format=format, **wanted)
+    return list(unpack(archive, folder, format=format, **wanted))
 
 
 def zipped(file: Path, *members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -417,12 +417,12 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, folder: Path, f
 def test_says_what_a_zip_takes_and_that_a_tar_does_not_say(tmp_path: Path):
     archive = zipped(tmp_path / "a.zip", ("a", BODY), ("b/c", b"12345"))
 
-    assert largest_unpacked(archive, "zip") == len(BODY) + 5
-    assert largest_unpacked(tarred(tmp_path / "a.tar", ("a", BODY)), "tar") is None
+    assert largest_unpacked(archive, "zip", "a.zip") == len(BODY) + 5
+    assert largest_unpacked(tarred(tmp_path / "a.tar", ("a", BODY)), "tar", "a.tar") is None
 
 
 def test_a_zip_that_is_none_takes_nothing_and_says_so(tmp_path: Path):
     (tmp_path / "a.zip").write_bytes(b"<html>")
 
     with pytest.raises(ArchiveRefused, match="not a zip"):
-        largest_unpacked(tmp_path / "a.zip", "zip")
+        largest_unpacked(tmp_path / "a.zip", "zip", "a.zip")

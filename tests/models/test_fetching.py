@@ -7,22 +7,28 @@ import os
 import random
 import subprocess
 import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from comfyport.errors import ComfyportError, SourceFailed, WrongDigest, WrongSize
 from comfyport.models.access import Access
-from comfyport.models.events import Event, FileAdvanced, Stopped
+from comfyport.models.events import Event, FileAdvanced, FileStarted, Stopped
 from comfyport.models.fetching import Brought, Fetcher
 from comfyport.models.lock import Entry
 from comfyport.models.owner import Owner
+from comfyport.models.probe import retry_after
 from comfyport.models.transfer import Patience
 from comfyport.models.volume import Volume
+from comfyport.models.wire import Wire
 from emulators.hub import HubEmulator
 from emulators.hub.faults import Fault, FaultName
 from emulators.hub.shelves import Repo
+from emulators.server import LoopbackServer
 from tests.conftest import entry
 
 MIB = 1 << 20
@@ -95,6 +101,7 @@ def test_the_receipt_tells_where_it_came_from_without_the_signature(volume: Volu
         Fault("truncate", at=1000, times=3),
         Fault("truncate", at=200_000, times="always"),
         Fault("reset", at=1000, times=3),
+        Fault("reset", at=200_000, times="always"),
         Fault("stall", at=1000, times=2),
         Fault("slow", rate=500, times=2),
         Fault("429", times=2, retry_after=1),
@@ -278,3 +285,82 @@ def test_stops_at_once_when_asked(volume: Volume, name: FaultName):
 
     with serving(Fault(name, at=0, times="always")) as hub, pytest.raises(Stopped):
         fetch(hub, volume, stop=stop)
+
+
+def leave_to_the_next(volume: Volume) -> None:
+    """Makes the process that wrote the parts a dead one."""
+    for folder in volume.parts.iterdir():
+        (folder / "owner.json").write_text(json.dumps(a_dead_owner().as_json()))
+
+
+def test_what_a_source_gave_before_it_broke_is_kept_for_the_next_start(volume: Volume):
+    broken = Fault("503", after=3, times="always", retry_after=0)
+    with serving(broken) as hub, pytest.raises(SourceFailed, match="503"):
+        fetch(hub, volume)
+    leave_to_the_next(volume)
+
+    with serving() as hub:
+        brought = fetch(hub, volume)
+
+    assert content(volume) == BODY
+    assert brought.transferred < len(BODY)
+    assert list(volume.parts.iterdir()) == []
+
+
+def test_the_next_source_goes_on_where_the_first_broke(volume: Volume):
+    first, second = (
+        {"type": "huggingface", "repo": f"owner/{name}", "revision": "main", "file": "a.safetensors"}
+        for name in ("one", "two")
+    )
+    repos = {f"owner/{name}": Repo({"a.safetensors": BODY}) for name in ("one", "two")}
+    broken = Fault("503", path="owner/one/*", after=3, times="always", retry_after=0)
+    with HubEmulator(repos, faults=[broken]) as hub:
+        brought = fetch(hub, volume, pinned(sources=[first, second]))
+        sent = sum(request.bytes_sent for request in hub.requests)
+
+    assert brought.source.startswith(f"{hub.url}/owner/two/")
+    assert content(volume) == BODY
+    assert brought.transferred < len(BODY)
+    assert sent < len(BODY) + 10
+
+
+def test_bytes_that_were_refused_are_not_kept(volume: Volume):
+    with serving(Fault("flip_bit", times="always")) as hub, pytest.raises(WrongDigest):
+        fetch(hub, volume)
+
+    assert list(volume.parts.iterdir()) == []
+
+
+def test_what_is_there_already_is_told_when_a_file_is_begun(volume: Volume):
+    with serving(Fault("503", after=3, times="always", retry_after=0)) as hub, pytest.raises(SourceFailed):
+        fetch(hub, volume)
+    leave_to_the_next(volume)
+    events: list[Event] = []
+
+    with serving() as hub:
+        stop = threading.Event()
+        Fetcher(volume, Access(hub.url), connections=4, observe=events.append, stop=stop, patience=HURRIED).bring(
+            pinned()
+        )
+
+    assert isinstance(events[0], FileStarted)
+    assert 0 < events[0].bytes_there < len(BODY)
+    assert events[-1] == FileAdvanced("checkpoints/a.safetensors", len(BODY))
+
+
+def test_a_wait_may_be_asked_for_by_date(volume: Volume):
+    dates: list[str] = [format_datetime(datetime.now(UTC) + timedelta(seconds=120), usegmt=True), "7", "soon", ""]
+    dates += ["Fri, 31 Dec 1999 23:59:59 GMT", "-7"]
+
+    async def refuse(request: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": dates[int(request.match_info["number"])]})
+
+    app = web.Application()
+    app.add_routes([web.get("/{number}", refuse)])
+    with LoopbackServer(app) as server:
+        wire = Wire(10.0)
+        asked = [retry_after(wire.get(f"{server.url}/{number}", {})) for number in range(len(dates))]
+        wire.close()
+
+    assert 60 < asked[0] <= 120
+    assert asked[1:] == [7.0, 0.0, 0.0, 0.0, 0.0]

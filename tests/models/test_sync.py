@@ -12,7 +12,7 @@ import pytest
 
 from comfyport.errors import DiskFull, VolumeUnusable
 from comfyport.models.access import Access
-from comfyport.models.events import Event, FileFailed, FileReady
+from comfyport.models.events import Event, FileAdvanced, FileFailed, FileReady
 from comfyport.models.lock import Entry
 from comfyport.models.sync import Sync, SyncResult
 from comfyport.models.verify import verify
@@ -303,3 +303,73 @@ def test_a_folder_that_leads_off_the_volume_is_not_followed(hub: HubEmulator, vo
     assert result.models[0].error is not None
     assert "leads off the volume" in result.models[0].error.message
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def zipped(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, content in members.items():
+            packed.writestr(name.replace("__", "/"), content)
+    return buffer.getvalue()
+
+
+def test_a_folder_in_an_archive_that_leads_off_the_volume_is_not_followed(volume: Volume, tmp_path: Path):
+    content = zipped(a=b"a", sub__det=b"det")
+    (tmp_path / "elsewhere").mkdir()
+    (volume.models / "insightface").mkdir()
+    (volume.models / "insightface/sub").symlink_to(tmp_path / "elsewhere")
+    with HubEmulator({"owner/name": Repo({"a.zip": content})}) as hub:
+        how = {"format": "zip", "into": "insightface"}
+        result = sync(hub, volume, pinned("a.zip", content, archive=how))
+
+    assert result.models[0].error is not None
+    assert "leads off the volume" in result.models[0].error.message
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert files_of(volume) == set()
+
+
+def test_what_was_unpacked_has_a_digest_in_its_receipt(volume: Volume):
+    content = zipped(a=A, sub__b=B)
+    with HubEmulator({"owner/name": Repo({"a.zip": content})}) as hub:
+        sync(hub, volume, pinned("a.zip", content, archive={"format": "zip", "into": "x"}))
+
+    receipt = volume.receipt("checkpoints/a.zip")
+    assert receipt is not None
+    digests = {member.path: member.sha256 for member in receipt.members}
+    assert digests == {"x/a": hashlib.sha256(A).hexdigest(), "x/sub/b": hashlib.sha256(B).hexdigest()}
+
+
+def test_the_same_content_twice_needs_room_once(hub: HubEmulator, volume: Volume):
+    size = int(volume.free_bytes() * 0.6)
+    twins = [pinned("a.safetensors", A, directory=name).model_copy(update={"size": size}) for name in ("unet", "vae")]
+
+    result = sync(hub, volume, *twins)
+
+    assert [model.error and model.error.code for model in result.models] == ["wrong_size", "wrong_size"]
+
+
+def test_a_file_of_the_users_own_is_read_with_progress_and_kept_before_a_cache_is_asked(volume: Volume, tmp_path: Path):
+    blob = tmp_path / "hub" / "models--owner--name" / "blobs" / hashlib.sha256(A).hexdigest()
+    own = volume.file("checkpoints/a.safetensors")
+    for file in (blob, own):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(A)
+    events: list[Event] = []
+
+    Sync([pinned("a.safetensors", A)], volume, Access(), hubs=[tmp_path / "hub"], observe=events.append).run()
+
+    assert not own.is_symlink()
+    assert FileAdvanced("checkpoints/a.safetensors", len(A)) in events
+
+
+def test_a_file_of_the_users_own_that_is_wrong_is_taken_from_the_cache(volume: Volume, tmp_path: Path):
+    blob = tmp_path / "hub" / "models--owner--name" / "blobs" / hashlib.sha256(A).hexdigest()
+    own = volume.file("checkpoints/a.safetensors")
+    for file, content in ((blob, A), (own, bytes(len(A)))):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+
+    result = Sync([pinned("a.safetensors", A)], volume, Access(), hubs=[tmp_path / "hub"]).run()
+
+    assert result.models[0].state == "linked"
+    assert own.read_bytes() == A

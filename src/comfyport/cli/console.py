@@ -1,63 +1,68 @@
-"""How a download is shown: bars on a terminal, else a line now and then; the status board hears the same."""
+"""How work on many files is shown on stderr: bars on a terminal, else a line now and then."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from comfyport.errors import ComfyportError
-from comfyport.models import progress
 from comfyport.models.events import Event, FileFailed, FileReady
-from comfyport.status import Board
+from comfyport.models.progress import Progress
+
+if TYPE_CHECKING:
+    from comfyport.cli.bars import Bars
 
 LINE_SECONDS = 5.0
-BOARD_SECONDS = 0.25
+TICK_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What is said of the work: `done` of a file that is finished, `rest` of the bytes that are left."""
+
+    done: str
+    rest: str
+    tells_files: bool = True
+
+
+BRING = Wording(done="ready", rest="to come")
+CHECK = Wording(done="checked", rest="to read", tells_files=False)
 
 
 class Reporter:
-    """Shows a download on stderr and on the board, from `with` to its end.
+    """Shows `state` from `with` to its end; `also` is called as often as it is shown, and once more at the end."""
 
-    What the board says is wanted is handed to `prefer`.
-    """
-
-    def __init__(self, state: progress.Progress, board: Board, *, prefer: Callable[[set[str]], None]) -> None:
+    def __init__(self, state: Progress, wording: Wording, *, also: Callable[[], None] = lambda: None) -> None:
         self.state = state
-        self.board = board
-        self._prefer = prefer
-        self._wanted: set[str] = set()
+        self.wording = wording
+        self._also = also
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="reporter", daemon=True)
         self._next_line = time.monotonic() + LINE_SECONDS
-        self._bars = _Bars() if sys.stderr.isatty() else None
-        self._fetched: set[str] = set()
+        self._bars = _bars()
 
     def observe(self, event: Event) -> None:
-        """Takes one event of the download in."""
+        """Takes one event in; a file that is finished gets its line."""
         self.state.observe(event)
+        if not self.wording.tells_files:
+            return
         match event:
-            case FileReady(path=path, size=size) if path in self._fetched and not self._bars:
-                typer.echo(f"models: {path} ready, {_amount(size)}", err=True)
+            case FileReady(path=path, size=size):
+                began = self.state.files[path].began
+                if began is not None:
+                    self._say(f"{path} {self.wording.done}, {_pace(size, time.monotonic() - began)}")
             case FileFailed(path=path, message=message):
-                typer.echo(f"models: {path} failed: {message}", err=True)
-            case _:
-                self._fetched.add(event.path)
+                self._say(f"{path} failed: {message}")
 
     def __enter__(self) -> Self:
-        self.board.write("models", self.state.as_section())
+        self._also()
+        if self._bars:
+            self._bars.start(self.state)
         self._ticker.start()
         return self
 
@@ -69,62 +74,60 @@ class Reporter:
         failure = error if isinstance(error, ComfyportError) else ComfyportError("it was stopped") if error else None
         self.state.finish(failure)
         if self._bars:
-            self._bars.show(self.state)
-            self._bars.close()
-        self.board.write("models", self.state.as_section())
+            self._bars.stop(self.state)
+        self._also()
 
     def _tick(self) -> None:
-        while not self._ended.wait(BOARD_SECONDS):
-            self._hear_wishes()
-            self.board.write("models", self.state.as_section())
+        while not self._ended.wait(TICK_SECONDS):
+            self._also()
             if self._bars:
                 self._bars.show(self.state)
             elif time.monotonic() >= self._next_line:
                 self._next_line = time.monotonic() + LINE_SECONDS
-                typer.echo(_line(self.state), err=True)
+                self._say(summary(self.state, self.wording))
 
-    def _hear_wishes(self) -> None:
-        wanted = set((self.board.read("wanted") or {}).get("names", ()))
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._prefer(wanted)
-
-
-class _Bars:
-    """A bar for each file under way."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, TaskID] = {}
-        self._display = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._display.start()
-
-    def show(self, state: progress.Progress) -> None:
-        for path, file in state.files.items():
-            if file.state == "downloading" and path not in self._tasks:
-                self._tasks[path] = self._display.add_task(path, total=file.size)
-            if path in self._tasks:
-                self._display.update(self._tasks[path], completed=file.bytes, total=file.size)
-
-    def close(self) -> None:
-        self._display.stop()
+    def _say(self, text: str) -> None:
+        if self._bars:
+            self._bars.say(f"models: {text}", self.state)
+        else:
+            typer.echo(f"models: {text}", err=True)
 
 
-def _line(state: progress.Progress) -> str:
-    ready = sum(file.state == "ready" for file in state.files.values())
+def summary(state: Progress, wording: Wording) -> str:
+    """How far it is, in one line."""
+    done = sum(file.state == "ready" for file in state.files.values())
     left = state.seconds_left
-    time_left = "" if left is None else f", {left:.0f} s left"
+    time_left = "" if left is None else f", {duration(left)} left"
     return (
-        f"models: {ready} of {len(state.files)} ready, {_amount(state.bytes_left)} to come "
+        f"{done} of {len(state.files)} {wording.done}, {amount(state.bytes_left)} {wording.rest} "
         f"at {state.rate / 1e6:.1f} MB/s{time_left}"
     )
 
 
-def _amount(size: int) -> str:
+def amount(size: int) -> str:
+    """Bytes as a person reads them, by 1000 as disks and networks are sold."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 42 s, 3 min 20 s, 1 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _pace(size: int, seconds: float) -> str:
+    return f"{amount(size)} in {seconds:.1f} s"
+
+
+def _bars() -> "Bars | None":
+    if not sys.stderr.isatty():
+        return None
+    # Here and not above: they take a while to load, and without a terminal nothing of them is needed.
+    from rich.console import Console
+
+    from comfyport.cli.bars import Bars
+
+    console = Console(stderr=True)
+    return None if console.is_dumb_terminal else Bars(console)

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from comfyport.cli import models, serve
+from comfyport.cli import models, run, serve
 from comfyport.errors import ComfyportError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.command("run")(run.run_command)
 app.command("serve")(serve.serve)
 
 

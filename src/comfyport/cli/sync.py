@@ -1,23 +1,20 @@
 """`comfyport models sync`: the download step."""
 
 import json
-import os
-import signal
-import sys
-import threading
+import logging
 
 import typer
 
-from comfyport.cli.console import Reporter
+from comfyport.cli.console import BRING, Reporter
 from comfyport.cli.options import JsonOption, LockedOption, LockOption, VolumeOption, access_of, ask
+from comfyport.cli.signals import stop_on_signal
 from comfyport.models import caches
 from comfyport.models.lock import require_locked
 from comfyport.models.progress import Progress
 from comfyport.models.sync import Sync, SyncResult
 from comfyport.status import Board
 
-# A thread that waits for a silent server hears of a stop only when its time-out ends.
-STOP_SECONDS = 2.0
+logger = logging.getLogger(__name__)
 
 
 def sync_command(
@@ -33,9 +30,10 @@ def sync_command(
         access_of(settings),
         hubs=caches.hubs(place.root, settings.hf_home),
         connections=settings.connections,
-        stop=_stop_on_signal(),
+        stop=stop_on_signal(),
     )
-    reporter = Reporter(Progress(entries), Board(settings.run_folder), prefer=sync.prefer)
+    state = Progress(entries)
+    reporter = Reporter(state, BRING, also=_Notices(Board(settings.run_folder), state, sync).exchange)
     sync.observe = reporter.observe
     with reporter:
         result = sync.run()
@@ -46,23 +44,31 @@ def sync_command(
         raise typer.Exit(1)
 
 
+class _Notices:
+    """Tells the status board how far the download is, and the download what the board says is wanted."""
+
+    def __init__(self, board: Board, state: Progress, sync: Sync) -> None:
+        self._board = board
+        self._state = state
+        self._sync = sync
+        self._wanted: set[str] = set()
+        self._warned = False
+
+    def exchange(self) -> None:
+        """Does both once. A board that cannot be written to keeps no model from being fetched."""
+        try:
+            wanted = set((self._board.read("wanted") or {}).get("names", ()))
+            if wanted != self._wanted:
+                self._wanted = wanted
+                self._sync.prefer(wanted)
+            self._board.write("models", self._state.as_section())
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                logger.warning("the status board cannot be used folder=%s error=%s", self._board.directory, error)
+
+
 def _summary(result: SyncResult) -> str:
     fetched = sum(model.bytes for model in result.models)
     ready = sum(model.state != "failed" for model in result.models)
     return f"models: {ready} of {len(result.models)} ready, {fetched / 1e6:.1f} MB downloaded in {result.seconds:.1f} s"
-
-
-def _stop_on_signal() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; the process ends with 128 + signal soon after, whatever it waits for."""
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, _frame: object) -> None:
-        stop.set()
-        end = threading.Timer(STOP_SECONDS, os._exit, (128 + number,))
-        end.daemon = True
-        end.start()
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    return stop

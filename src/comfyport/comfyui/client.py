@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -32,6 +33,14 @@ class StoredFile:
     type: str
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A preview that ComfyUI sent while a node works: a JPEG or PNG."""
+
+    media_type: str
+    content: bytes
+
+
 class Client:
     """Asks the ComfyUI at `url`. Network failures are raised as ComfyUIUnreachable."""
 
@@ -47,14 +56,15 @@ class Client:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def upload(self, name: str, content: bytes) -> StoredFile:
+    async def upload(self, name: str, content: Path) -> StoredFile:
         """Puts a file into ComfyUI's input folder, over one of the same name. Raises ComfyUIRefused."""
         # Quoted, `in put.png` would arrive as `in%20put.png`.
         form = aiohttp.FormData(quote_fields=False)
-        form.add_field("image", content, filename=name, content_type="application/octet-stream")
-        form.add_field("overwrite", "true")
-        async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:
-            stored = await response.json()
+        with content.open("rb") as opened:
+            form.add_field("image", opened, filename=name, content_type="application/octet-stream")
+            form.add_field("overwrite", "true")
+            async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:
+                stored = await response.json()
         return StoredFile(stored["name"], stored["subfolder"], stored["type"])
 
     async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> str:
@@ -92,14 +102,22 @@ class Client:
         async with self._ask("POST", "/interrupt", json={"prompt_id": prompt_id}, timeout=REQUEST):
             pass
 
-    async def view(self, file: StoredFile) -> bytes:
-        """The content of an output."""
+    async def download(self, file: StoredFile, to: Path) -> None:
+        """Writes the content of an output to a file. Raises ComfyUIRefused."""
         asked = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         async with self._ask("GET", "/view", params=asked, timeout=TRANSFER) as response:
-            return await response.read()
+            with to.open("wb") as opened:
+                async for block in response.content.iter_chunked(1 << 20):
+                    opened.write(block)
 
-    async def messages(self, client_id: str) -> AsyncIterator[Json]:
-        """ComfyUI's messages to `client_id` until the connection ends; previews, which are binary, are left out."""
+    async def object_info(self) -> Json:
+        """What ComfyUI can run: each node's inputs, with the choices that there are now."""
+        async with self._ask("GET", "/object_info", timeout=REQUEST) as response:
+            info: Json = await response.json()
+        return info
+
+    async def messages(self, client_id: str) -> AsyncIterator[Json | Picture]:
+        """ComfyUI's messages and previews to `client_id` until the connection ends."""
         try:
             async with self._session.ws_connect(
                 f"{self.url}/ws", params={"clientId": client_id}, heartbeat=20, max_msg_size=0
@@ -107,6 +125,8 @@ class Client:
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:
                         yield json.loads(message.data)
+                    elif message.type is aiohttp.WSMsgType.BINARY and (picture := _picture(message.data)):
+                        yield picture
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             logger.debug("the connection to ComfyUI's WebSocket ended: %s", error)
 
@@ -125,3 +145,11 @@ class Client:
         if isinstance(error, asyncio.TimeoutError):
             return ComfyUIUnreachable(self.url, "it does not answer in time")
         return ComfyUIUnreachable(self.url, str(error) or type(error).__name__)
+
+
+def _picture(frame: bytes) -> Picture | None:
+    """A binary message as a preview: event 1, then image type 1 (JPEG) or 2 (PNG), big endian (ComfyUI's server.py)."""
+    if frame[:4] != b"\0\0\0\1":
+        return None
+    media_type = {b"\0\0\0\1": "image/jpeg", b"\0\0\0\2": "image/png"}.get(frame[4:8])
+    return Picture(media_type, frame[8:]) if media_type else None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from comfyport.comfyui.client import Client, Json
+from comfyport.comfyui.client import Client, Json, Picture
 from comfyport.errors import ComfyUIUnreachable, JobLost
 
 ENDINGS = {"execution_success", "execution_error", "execution_interrupted"}
@@ -25,7 +25,7 @@ UNANSWERED = 5
 # A prompt leaves the queue a moment before it enters the history.
 LOST_SECONDS = 3.0
 
-MessageObserver = Callable[[Json], None]
+MessageObserver = Callable[[Json | Picture], None]
 
 
 class Listener:
@@ -72,7 +72,10 @@ class Listener:
                 self._take(message)
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    def _take(self, message: Json) -> None:
+    def _take(self, message: Json | Picture) -> None:
+        if isinstance(message, Picture):
+            self._observe(message)
+            return
         kind, data = message.get("type"), message.get("data") or {}
         if kind in ENDINGS or (kind == "executing" and data.get("node") is None):
             self._quick_polls = QUICK_POLLS

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -40,6 +40,7 @@ class Health:
     pid: int | None = None
     seconds_to_ready: float | None = None
     restarts: int = 0
+    deaths_in_a_row: int = 0
     last_error: str | None = None
 
     def as_section(self) -> dict[str, Any]:
@@ -79,6 +80,10 @@ class ComfyUI(ABC):
         """Returns why there will be no ComfyUI any more, as soon as that is clear."""
         await self._until(lambda: self.health.state == "failed")
         return self._death
+
+    def replace(self, reason: str) -> None:
+        """Ends the ComfyUI that runs now, which is of no use any more, so that another takes its place."""
+        logger.error("ComfyUI at %s has to be started again by whoever runs it: %s", self.url, reason)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._live(), name="comfyui")
@@ -129,25 +134,34 @@ class Supervised(ComfyUI):
         self.environ = environ
         self.backoff = backoff
         self.log: deque[str] = deque(maxlen=LOG_LINES)
+        self._reason_to_end = ""
+
+    def replace(self, reason: str) -> None:
+        """Kills the process, which is then started again; its death is told with `reason`."""
+        if self.health.pid and self.health.state in ("starting", "ready"):
+            logger.warning("ComfyUI is ended: %s", reason)
+            self._reason_to_end = reason
+            _signal_group(self.health.pid, signal.SIGKILL)
 
     async def _live(self) -> None:
         deaths_in_a_row = 0
         restarts = 0
         while True:
             started = time.monotonic()
-            was_ready, death = await self._one_life(restarts)
+            was_ready, death = await self._one_life(restarts, deaths_in_a_row)
             if time.monotonic() - started > HEALTHY_SECONDS:
                 deaths_in_a_row = 0
             deaths_in_a_row += 1
+            gone = Health("failed", None, None, restarts, deaths_in_a_row, death.message)
             if not was_ready and deaths_in_a_row >= START_ATTEMPTS:
-                await self._set(Health("failed", restarts=restarts, last_error=death.message), death=death)
+                await self._set(gone, death=death)
                 return
             restarts += 1
             logger.error("%s Starting it again.", death.message if was_ready else death.details["reason"])
-            await self._set(Health("restarting", restarts=restarts, last_error=death.message), death=death)
+            await self._set(replace(gone, state="restarting", restarts=restarts), death=death)
             await asyncio.sleep(self.backoff[min(deaths_in_a_row, len(self.backoff)) - 1])
 
-    async def _one_life(self, restarts: int) -> tuple[bool, ComfyUIDied]:
+    async def _one_life(self, restarts: int, deaths_in_a_row: int) -> tuple[bool, ComfyUIDied]:
         """Starts the process and stays until it ends: whether it was ever ready, and what it died of."""
         started = time.monotonic()
         self.log.clear()
@@ -159,26 +173,27 @@ class Supervised(ComfyUI):
             env=dict(self.environ),
             start_new_session=True,
         )
-        await self._set(Health("starting", process.pid, restarts=restarts))
+        self._reason_to_end = ""
+        await self._set(Health("starting", process.pid, None, restarts, deaths_in_a_row))
         reading = asyncio.create_task(self._read_log(process))
-        becoming_ready = asyncio.create_task(self._become_ready(process.pid, started, restarts))
+        becoming_ready = asyncio.create_task(self._become_ready(started))
         try:
             status = await process.wait()
             # A child of it may hold the pipe open; what it still writes is not waited for.
             await asyncio.wait({reading}, timeout=0.5)
             was_ready = becoming_ready.done()
-            return was_ready, ComfyUIDied(_reason(status), log=list(self.log)[-15:])
+            return was_ready, ComfyUIDied(self._reason_to_end or _reason(status), log=list(self.log)[-15:])
         finally:
             for task in (becoming_ready, reading):
                 task.cancel()
             await _end(process)
 
-    async def _become_ready(self, pid: int, started: float, restarts: int) -> None:
+    async def _become_ready(self, started: float) -> None:
         while not await self._ready_now():
             await asyncio.sleep(READY_POLL_SECONDS)
         seconds = round(time.monotonic() - started, 3)
-        logger.info("ComfyUI is ready seconds=%.1f pid=%d", seconds, pid)
-        await self._set(Health("ready", pid, seconds, restarts))
+        logger.info("ComfyUI is ready seconds=%.1f pid=%s", seconds, self.health.pid)
+        await self._set(replace(self.health, state="ready", seconds_to_ready=seconds))
 
     async def _read_log(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - it was asked for

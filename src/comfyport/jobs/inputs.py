@@ -1,30 +1,61 @@
-"""Hands a job's pictures to ComfyUI."""
+"""Puts a job's files where its workflow finds them, and takes them away when the job is over.
 
+A file goes to ComfyUI under a name made of its content, and the workflow is made to say that name: jobs cannot take
+each other's files for theirs, and what ComfyUI has cached for the same content stays of use.
+"""
+
+import asyncio
 import base64
 import binascii
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-from comfyport.comfyui.client import Client
-from comfyport.errors import ComfyUIRefused, InputFailed
-from comfyport.jobs.request import ImageInput
+from comfyport.comfyui.storage import Storage
+from comfyport.comfyui.workflow import Workflow, renamed
+from comfyport.errors import InputFailed
+from comfyport.jobs.request import InputFile
 
 
-async def upload(images: tuple[ImageInput, ...], client: Client) -> None:
-    """Puts every picture where the workflow's LoadImage looks. Raises InputFailed with all that went wrong."""
-    contents: list[tuple[str, bytes]] = []
-    problems: list[str] = []
-    for image in images:
+@asynccontextmanager
+async def placed(files: tuple[InputFile, ...], workflow: Workflow, storage: Storage) -> AsyncIterator[Workflow]:
+    """The workflow with the names under which its files are there while this is entered.
+
+    Raises InputFailed with all that went wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="comfyport-inputs-") as folder:
+        names: dict[str, str] = {}
+        problems: list[str] = []
         try:
-            contents.append((image.name, decode(image.data)))
-        except ValueError as error:
-            problems.append(f"Error decoding base64 for {image.name}: {error}")
-    if not problems:
-        for name, content in contents:
-            try:
-                await client.upload(name, content)
-            except ComfyUIRefused as error:
-                problems.append(f"Error uploading {name}: {error.message}")
-    if problems:
-        raise InputFailed(problems)
+            for number, file in enumerate(files):
+                try:
+                    content = await asyncio.to_thread(_decoded, file, Path(folder) / str(number))
+                    names[file.name] = _unique(file.name, content)
+                    await storage.put(names[file.name], content)
+                except InputFailed as error:
+                    problems += error.details["problems"]
+            if problems:
+                raise InputFailed(problems)
+            yield renamed(workflow, names)
+        finally:
+            for name in names.values():
+                await storage.discard(name)
+
+
+def _decoded(file: InputFile, to: Path) -> Path:
+    try:
+        to.write_bytes(decode(file.content))
+    except ValueError as error:
+        raise InputFailed([f"Error decoding base64 for {file.name}: {error}"]) from None
+    return to
+
+
+def _unique(name: str, content: Path) -> str:
+    with content.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return f"{digest[:16]}-{name.replace('/', '-')}"
 
 
 def decode(data: str) -> bytes:

@@ -1,60 +1,60 @@
-"""What a workflow put out -> the files of the answer."""
+"""What a workflow put out -> files on this disk, each with what is known of it."""
 
-import base64
+import asyncio
 import hashlib
 import mimetypes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from comfyport.comfyui.client import Client, Json, StoredFile
-from comfyport.errors import ComfyUIRefused, OutputFailed
+from comfyport.comfyui.client import Json, StoredFile
+from comfyport.comfyui.storage import Storage
 
 
 @dataclass(frozen=True)
 class Output:
-    """One file that a node put out."""
+    """One file that a node put out: `kind` is its list in the answer, `path` where it lies now, `size` in bytes."""
 
+    kind: str
     node_id: str
-    filename: str
-    content: bytes
-
-    def as_json(self) -> dict[str, Any]:
-        """The item of the answer's `images`: worker-comfyui's `filename`, `type`, `data`, and what is known besides."""
-        return {
-            "filename": self.filename,
-            "type": "base64",
-            "data": base64.b64encode(self.content).decode("ascii"),
-            "node_id": self.node_id,
-            "media_type": mimetypes.guess_type(self.filename)[0] or "application/octet-stream",
-            "size": len(self.content),
-            "sha256": hashlib.sha256(self.content).hexdigest(),
-        }
+    stored: StoredFile
+    path: Path
+    media_type: str
+    size: int
+    sha256: str
 
 
-async def collect(outputs: dict[str, Json], client: Client) -> list[Output]:
-    """Fetches the pictures of all nodes, in ComfyUI's order; previews of the type `temp` are left out.
+@dataclass(frozen=True)
+class Outputs:
+    """All that a job put out, in ComfyUI's order; `text` as (node id, text)."""
 
-    Raises OutputFailed.
-    """
-    return [
-        Output(node_id, file.filename, await _content(file, client))
+    files: tuple[Output, ...] = ()
+    text: tuple[tuple[str, str], ...] = ()
+
+
+async def collect(outputs: dict[str, Json], storage: Storage, *, include_temp: bool = False) -> Outputs:
+    """The files of all nodes; previews of the type `temp` only if asked for. Raises OutputFailed."""
+    files = [
+        await _described(node_id, file, storage)
         for node_id, file in _images(outputs)
-        if file.type != "temp"
+        if include_temp or file.type != "temp"
     ]
+    return Outputs(tuple(files))
 
 
 def _images(outputs: dict[str, Json]) -> Iterator[tuple[str, StoredFile]]:
     for node_id, output in outputs.items():
         for image in output.get("images") or ():
-            yield (
-                node_id,
-                StoredFile(image["filename"], image.get("subfolder", ""), image.get("type", "output")),
-            )
+            yield node_id, StoredFile(image["filename"], image.get("subfolder", ""), image.get("type", "output"))
 
 
-async def _content(file: StoredFile, client: Client) -> bytes:
-    try:
-        return await client.view(file)
-    except ComfyUIRefused as error:
-        raise OutputFailed(file.filename, error.message) from None
+async def _described(node_id: str, file: StoredFile, storage: Storage) -> Output:
+    path = await storage.fetch(file)
+    size, digest = await asyncio.to_thread(_measured, path)
+    media_type = mimetypes.guess_type(file.filename)[0] or "application/octet-stream"
+    return Output("images", node_id, file, path, media_type, size, digest)
+
+
+def _measured(path: Path) -> tuple[int, str]:
+    with path.open("rb") as opened:
+        return path.stat().st_size, hashlib.file_digest(opened, "sha256").hexdigest()

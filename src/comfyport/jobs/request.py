@@ -2,32 +2,59 @@
 
 The form and the messages are worker-comfyui's (its documented API, 5.8), so that its users can switch by changing the
 endpoint: `{"input": {"workflow": {…}, "images": [{"name", "image"}], "comfy_org_api_key"}}`; `input` may be a JSON
-string. `timeout`, in seconds, is ours.
+string. `s3Config` beside `input` is RunPod's. The rest is ours.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from comfyport.errors import InvalidJob
 
+Delivery = Literal["auto", "base64", "s3", "volume"]
+
 
 @dataclass(frozen=True)
-class ImageInput:
-    """A picture that goes to ComfyUI's input folder under `name`; `data` is base64 or a data URI."""
+class InputFile:
+    """A file that the workflow reads as `name`: `content` is base64, a data URI, or an address (https://…)."""
 
     name: str
-    data: str = field(repr=False)
+    content: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where a job wants its files: its own S3 bucket with the credentials for it."""
+
+    endpoint: str
+    name: str
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a job wants its files: delivered how, and whether ComfyUI's temporary ones (previews) belong to them."""
+
+    delivery: Delivery = "auto"
+    include_temp: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """One job: the workflow in API format, its input pictures, seconds that it may take (None: the default)."""
+    """One job: the workflow in API format, its input files, values to set in the workflow, how to deliver its outputs.
+
+    `timeout` is seconds that it may take (None: the default); `previews` asks for pictures on the way.
+    """
 
     id: str
     workflow: dict[str, Any]
-    images: tuple[ImageInput, ...] = ()
+    files: tuple[InputFile, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    wish: Wish = Wish()
+    bucket: Bucket | None = None
+    previews: bool = False
     comfy_org_api_key: str = field(default="", repr=False)
     timeout: float | None = None
 
@@ -40,7 +67,11 @@ def parse(job: Any) -> Request:
     return Request(
         id=str(job.get("id") or ""),
         workflow=_workflow(given.get("workflow")),
-        images=_images(given.get("images")),
+        files=_files(given),
+        values=_values(given.get("set")),
+        wish=_wish(given.get("output")),
+        bucket=_bucket(given.get("s3Config") or job.get("s3Config")),
+        previews=_flag(given.get("previews"), "previews"),
         comfy_org_api_key=_text(given.get("comfy_org_api_key")),
         timeout=_timeout(given.get("timeout")),
     )
@@ -74,23 +105,74 @@ def _workflow(workflow: Any) -> dict[str, Any]:
     return workflow
 
 
-def _images(images: Any) -> tuple[ImageInput, ...]:
-    if images is None:
+def _files(given: Mapping[str, Any]) -> tuple[InputFile, ...]:
+    """The job's `images` and `files`, which differ in nothing but the names of their fields."""
+    images = _listed(given.get("images"), "'images' must be a list of objects with 'name' and 'image' keys", "image")
+    files = _listed(
+        given.get("files"), "'files' must be a list of objects with 'name' and one of 'data' and 'url'", "data", "url"
+    )
+    together = (*images, *files)
+    if len({file.name for file in together}) < len(together):
+        raise InvalidJob("Two of the job's 'images' and 'files' have the same name")
+    return together
+
+
+def _listed(items: Any, message: str, *keys: str) -> tuple[InputFile, ...]:
+    if items is None:
         return ()
-    message = "'images' must be a list of objects with 'name' and 'image' keys"
-    if not isinstance(images, list):
+    if not isinstance(items, list):
         raise InvalidJob(message)
-    for image in images:
-        if not isinstance(image, dict) or not all(isinstance(image.get(key), str) for key in ("name", "image")):
+    found: list[InputFile] = []
+    for item in items:
+        content = [item[key] for key in keys if key in item] if isinstance(item, dict) else []
+        if len(content) != 1 or not isinstance(content[0], str) or not isinstance(item.get("name"), str):
             raise InvalidJob(message)
-        _check_name(image["name"])
-    return tuple(ImageInput(image["name"], image["image"]) for image in images)
+        _check_name(item["name"])
+        found.append(InputFile(item["name"], content[0]))
+    return tuple(found)
 
 
 def _check_name(name: str) -> None:
     parts = name.replace("\\", "/").split("/")
     if not name or name.startswith("/") or "\0" in name or any(part in ("", ".", "..") for part in parts):
         raise InvalidJob(f"The image name {name[:100]!r} must be a plain file name such as in.png")
+
+
+def _values(values: Any) -> Mapping[str, Any]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InvalidJob("""'set' must be an object such as {"6.text": "a cat", "KSampler.seed": 7}""")
+    return values
+
+
+def _wish(output: Any) -> Wish:
+    if output is None:
+        return Wish()
+    if not isinstance(output, dict):
+        raise InvalidJob("""'output' must be an object such as {"delivery": "s3"}""")
+    delivery = output.get("delivery", "auto")
+    if delivery not in get_args(Delivery):
+        raise InvalidJob(f"'output.delivery' must be one of {', '.join(get_args(Delivery))}")
+    return Wish(cast("Delivery", delivery), _flag(output.get("include_temp"), "output.include_temp"))
+
+
+def _bucket(config: Any) -> Bucket | None:
+    """RunPod's `s3Config`."""
+    if config is None:
+        return None
+    keys = ("endpointUrl", "bucketName", "accessId", "accessSecret")
+    if not isinstance(config, dict) or not all(isinstance(config.get(key), str) and config[key] for key in keys):
+        raise InvalidJob(f"'s3Config' must be an object with {', '.join(keys)}")
+    return Bucket(*(config[key] for key in keys))
+
+
+def _flag(value: Any, name: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise InvalidJob(f"'{name}' must be true or false")
+    return value
 
 
 def _text(value: Any) -> str:

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from comfyport.jobs.outputs import Output
-
 
 class Timings:
     """Seconds per phase of a job: `wait_models`, `inputs`, `queue`, `execute`, `outputs`."""
@@ -28,8 +26,7 @@ class Timings:
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
-def answer(outputs: list[Output], timings: Timings) -> dict[str, Any]:
-    """The answer to a job that went well; `status` tells a job that made no picture to keep."""
-    images = [output.as_json() for output in outputs]
-    status = {} if images else {"status": "success_no_images"}
-    return {**status, "images": images, "timings": timings.as_json()}
+def answer(lists: dict[str, Any], timings: Timings) -> dict[str, Any]:
+    """The answer to a job that went well; `status` tells one that left nothing to deliver, as worker-comfyui does."""
+    status = {} if lists else {"status": "success_no_images"}
+    return {**status, "images": [], **lists, "timings": timings.as_json()}

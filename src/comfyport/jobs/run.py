@@ -1,21 +1,17 @@
 """One job through ComfyUI: queued, waited for, and taken back if it may not go on."""
 
 import asyncio
-import logging
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from comfyport.comfyui.client import Client, Json
-from comfyport.comfyui.execution import Listener, MessageObserver, ended
-from comfyport.errors import ComfyportError, ExecutionFailed, JobCancelled
-from comfyport.jobs.request import Request
-
-logger = logging.getLogger(__name__)
-
-# ComfyUI looks at its interrupt flag between steps; this long we wait for its answer, not for its obedience.
-CANCEL_SECONDS = 2.0
+from comfyport.comfyui.client import Client, Json, Picture
+from comfyport.comfyui.execution import Listener, ended
+from comfyport.comfyui.progress import Tracker
+from comfyport.comfyui.workflow import Workflow
+from comfyport.errors import ExecutionFailed, JobCancelled
+from comfyport.jobs.events import Observer, Preview
+from comfyport.jobs.reclaim import Reclaimer
 
 
 @dataclass(frozen=True)
@@ -28,37 +24,65 @@ class Execution:
     execute_seconds: float
 
 
-async def execute(request: Request, client: Client, *, api_key: str, observe: MessageObserver) -> Execution:
-    """Runs the workflow; `observe` hears ComfyUI's messages.
+class Run:
+    """One attempt to run a workflow; `observe` hears how far it is, and sees its previews if it asked for them."""
 
-    Raises WorkflowRejected, ExecutionFailed, JobCancelled, JobLost or ComfyUIUnreachable. Cancelling this takes the
-    prompt out of ComfyUI.
-    """
-    client_id = uuid.uuid4().hex
-    extra_data = {"api_key_comfy_org": api_key} if api_key else {}
-    async with Listener(client, client_id, observe) as listener:
-        submitted_at = asyncio.get_running_loop().time()
-        submitting = asyncio.ensure_future(client.submit(request.workflow, client_id=client_id, extra_data=extra_data))
-        try:
-            # Shielded: a job that is cancelled while ComfyUI takes its prompt has a prompt to take back.
-            prompt_id = await asyncio.shield(submitting)
-            entry = await ended(client, listener, prompt_id)
-        except asyncio.CancelledError:
-            await _take_back(client, submitting)
-            raise
-    total = asyncio.get_running_loop().time() - submitted_at
-    messages = _messages(entry)
-    _raise_failure(messages)
-    execute_seconds = min(total, _seconds_at_work(messages))
-    return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
+    def __init__(
+        self,
+        workflow: Workflow,
+        client: Client,
+        reclaimer: Reclaimer,
+        *,
+        observe: Observer,
+        previews: bool,
+        api_key: str,
+    ) -> None:
+        self._workflow = workflow
+        self._client = client
+        self._reclaimer = reclaimer
+        self._observe = observe
+        self._previews = previews
+        self._extra_data = {"api_key_comfy_org": api_key} if api_key else {}
+        self._tracker = Tracker(workflow)
+        self._node = ""
 
+    @property
+    def started(self) -> bool:
+        """Whether ComfyUI has begun to execute it, as far as it told."""
+        return self._tracker.started
 
-async def _take_back(client: Client, submitting: "asyncio.Future[str]") -> None:
-    with suppress(ComfyportError, TimeoutError):
-        async with asyncio.timeout(CANCEL_SECONDS):
-            prompt_id = await submitting
-            logger.info("taking the prompt back prompt_id=%s", prompt_id)
-            await client.cancel(prompt_id)
+    async def execute(self) -> Execution:
+        """Runs the workflow to its end.
+
+        Raises WorkflowRejected, ExecutionFailed, JobCancelled, JobLost or ComfyUIUnreachable. Cancelling this takes
+        the prompt out of ComfyUI.
+        """
+        client_id = uuid.uuid4().hex
+        async with Listener(self._client, client_id, self._hear) as listener:
+            submitted_at = asyncio.get_running_loop().time()
+            submitting = asyncio.ensure_future(
+                self._client.submit(self._workflow, client_id=client_id, extra_data=self._extra_data)
+            )
+            try:
+                # Shielded: a job that is cancelled while ComfyUI takes its prompt has a prompt to take back.
+                prompt_id = await asyncio.shield(submitting)
+                entry = await ended(self._client, listener, prompt_id)
+            except asyncio.CancelledError:
+                await self._reclaimer.take_back(submitting)
+                raise
+        total = asyncio.get_running_loop().time() - submitted_at
+        messages = _messages(entry)
+        _raise_failure(messages)
+        execute_seconds = min(total, _seconds_at_work(messages))
+        return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
+
+    def _hear(self, message: Json | Picture) -> None:
+        if isinstance(message, Picture):
+            if self._previews:
+                self._observe(Preview(self._node, message.media_type, message.content))
+        elif progress := self._tracker.take(message):
+            self._node = progress.node_id
+            self._observe(progress)
 
 
 def _messages(entry: Json) -> dict[str, Json]:

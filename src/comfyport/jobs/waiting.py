@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 from comfyport.errors import ModelNotReady
+from comfyport.jobs.events import ModelsAwaited, Observer, unobserved
 from comfyport.status import Board
 
 POLL_SECONDS = 0.1
 
 
-async def for_models(names: set[str], board: Board) -> None:
+async def for_models(names: set[str], board: Board, observe: Observer = unobserved) -> None:
     """Returns when every file of `names` that is being downloaded is there; asks the downloader to bring them first.
 
     Files that the downloader knows nothing of are ComfyUI's to judge. Raises ModelNotReady for those that failed.
@@ -30,7 +31,16 @@ async def for_models(names: set[str], board: Board) -> None:
         if needed and not asked:
             asked = True
             board.write("wanted", {"names": sorted(file["name"].rsplit("/", 1)[-1] for file in needed)})
+        if needed:
+            observe(_awaited(needed, section))
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _awaited(needed: list[dict[str, Any]], section: dict[str, Any]) -> ModelsAwaited:
+    waiting = [file for file in needed if file["state"] != "ready"]
+    left = sum(max(0, (file.get("size") or 0) - (file.get("bytes") or 0)) for file in waiting)
+    rate = section.get("bytes_per_second")
+    return ModelsAwaited(tuple(file["path"] for file in waiting), left, left / rate if rate else None)
 
 
 def _reason(file: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ business, not ours: they are not taken over.
 import bz2
 import errno
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -61,10 +62,10 @@ def unpack(
     largest: int,
     path: str,
     stop: threading.Event | None = None,
-) -> list[str]:
-    """Unpacks `archive` into `folder`, which exists, is empty and nobody else's; the files written, sorted.
+) -> dict[str, str]:
+    """Unpacks `archive` into `folder`, which exists, is empty and nobody else's; the sha256 of each file written.
 
-    The answer has relative POSIX paths. `strip` leading parts of each name are dropped, as by tar's
+    The keys are relative POSIX paths, sorted. `strip` leading parts of each name are dropped, as by tar's
     --strip-components; a name with no part left is skipped. Hidden files (a part that begins with a dot, and macOS's
     `__MACOSX`) are no models and are left out. `largest` is the limit in bytes for all members together. A tar may be
     packed by gzip, xz or bzip2. `path` is the entry's, for messages.
@@ -87,13 +88,13 @@ def unpack(
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(str(folder), needed=target.declared - target.written, free=0) from None
         raise
-    return sorted(target.files)
+    return dict(sorted(target.files.items()))
 
 
-def largest_unpacked(archive: Path, format: Format) -> int | None:  # noqa: A002 - the word of the lock
+def largest_unpacked(archive: Path, format: Format, path: str) -> int | None:  # noqa: A002 - the word of the lock
     """Bytes that `archive` says it takes when unpacked; None for a tar, which does not say it in advance.
 
-    Raises ArchiveRefused, naming the file itself, if a zip's directory cannot be read.
+    `path` is the entry's, for messages. Raises ArchiveRefused if a zip's directory cannot be read.
     """
     if format == "tar":
         return None
@@ -101,7 +102,7 @@ def largest_unpacked(archive: Path, format: Format) -> int | None:  # noqa: A002
         with opened_zip(archive) as opened:
             return sum(member.file_size for member in opened.infolist())
     except zipfile.BadZipFile as error:
-        raise ArchiveRefused(archive.name, _damaged(error)) from None
+        raise ArchiveRefused(path, _damaged(error)) from None
 
 
 class _Target:
@@ -112,7 +113,7 @@ class _Target:
         self.strip = strip
         self.largest = largest
         self.stop = stop
-        self.files: list[str] = []
+        self.files: dict[str, str] = {}
         self.declared = 0
         self.written = 0
         self._members = 0
@@ -146,19 +147,20 @@ class _Target:
         if above:
             self.make_folder(above)
         handle = os.open(self.folder / above / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        done = 0
+        done, digest = 0, hashlib.sha256()
         with os.fdopen(handle, "wb") as file:
             while block := self._read(source):
                 done += len(block)
                 if done > size:
                     break
                 file.write(block)
+                digest.update(block)
                 self.written += len(block)
             file.flush()
             os.fsync(file.fileno())
         if done != size:
             raise _Refused(f"it is damaged: {_shown(relative)} has not the {size} bytes that it should have")
-        self.files.append(relative)
+        self.files[relative] = digest.hexdigest()
 
     def sync_folders(self) -> None:
         """Brings the names to the disk, as the contents are already."""

@@ -6,6 +6,7 @@ host has room, so that early files are whole early; what goes wrong with a piece
 
 import errno
 import http.client
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from comfyport.models.probe import (
 )
 from comfyport.models.transfer import Patience, Piece, Transfer
 from comfyport.models.wire import NETWORK_ERRORS, Wire
+
+logger = logging.getLogger(__name__)
 
 # One write and one line in the journal for so many bytes, since threads that change places cost more than copies; or
 # for so many seconds, on a slow connection.
@@ -136,6 +139,10 @@ class _Errand:
             problem = TryLater(network_reason(error))
         except ComfyportError as error:
             self.transfer.fail(error)
+        except Exception as error:
+            # A thread that ended here would keep its piece, and the download would wait for ever.
+            logger.exception("a connection failed")
+            self.transfer.fail(error)
         if problem:
             self.wire.close()
         self.transfer.give_back(self.piece, problem)
@@ -196,7 +203,7 @@ class _Errand:
         read = _reader(response)
         first = self.piece.at == 0
         while True:
-            filled, ended = self._fill(read, pulse)
+            filled, ended, broken = self._fill(read, pulse)
             if filled:
                 if first:
                     self._refuse_page(bytes(self.buffer[: min(filled, 1024)]))
@@ -205,6 +212,8 @@ class _Errand:
                 self.host.received(filled)
                 if not self._put(self.buffer[:filled]):
                     return
+            if broken:
+                raise broken
             if ended:
                 break
         if expected is not None and received < expected:
@@ -214,19 +223,23 @@ class _Errand:
         elif not self.piece.done:
             raise TryLater(f"the server ended the file after {self.piece.at} bytes")
 
-    def _fill(self, read: Callable[[memoryview], int], pulse: "_Pulse") -> tuple[int, bool]:
-        """Fills the buffer, or as much of it as comes within a moment; bytes, and whether that was the end."""
+    def _fill(self, read: Callable[[memoryview], int], pulse: "_Pulse") -> tuple[int, bool, Exception | None]:
+        """Fills the buffer, or as much of it as comes within a moment.
+
+        Bytes, whether the body ended with them, and what broke after them: what has come is kept all the same.
+        """
         filled = 0
         deadline = time.monotonic() + WRITE_SECONDS
-        while filled < len(self.buffer):
-            count = read(self.buffer[filled:])
-            if not count:
-                return filled, True
-            filled += count
-            pulse.beat(count)
-            if time.monotonic() > deadline:
-                break
-        return filled, False
+        try:
+            while filled < len(self.buffer) and time.monotonic() <= deadline:
+                count = read(self.buffer[filled:])
+                if not count:
+                    return filled, True, None
+                filled += count
+                pulse.beat(count)
+        except (TryLater, *NETWORK_ERRORS) as error:
+            return filled, False, error
+        return filled, False, None
 
     def _put(self, content: memoryview) -> bool:
         if self.transfer.error:
@@ -238,7 +251,7 @@ class _Errand:
                 self.transfer.fail(error)
                 return False
             needed = (self.transfer.size or 0) - self.piece.at
-            raise DiskFull(str(self.transfer.part.folder.parent), needed=needed, free=0) from None
+            raise DiskFull(str(self.transfer.part.folder.parent), needed=max(needed, len(content)), free=0) from None
 
     def _refuse_page(self, head: bytes) -> None:
         """The first bytes of a file tell a page that was sent in its place."""

@@ -9,10 +9,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FileStarted:
-    """A file is being fetched, or read to find out whether it is right; `size` in bytes if known."""
+    """A file is being fetched, or read to find out whether it is right; `size` in bytes if known.
+
+    `bytes_there`: what an earlier download has left of it.
+    """
 
     path: str
     size: int | None
+    bytes_there: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Brings one entry of the lock to its place: linked, adopted, or fetched from the first source that gives it."""
 
 import errno
+import os
 import shutil
 import threading
 import uuid
@@ -9,14 +10,15 @@ from pathlib import Path
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from comfyport.errors import ComfyportError, DiskFull, ModelError
+from comfyport.errors import ComfyportError, DiskFull, InvalidSetting, ModelError, SourceFailed, VolumeUnusable
 from comfyport.models import formats
 from comfyport.models.access import Access
 from comfyport.models.engine import Engine
-from comfyport.models.events import FileAdvanced, Observer, Stopped
+from comfyport.models.events import FileAdvanced, FileStarted, Observer, Stopped
 from comfyport.models.lock import Archive, Entry, Source
 from comfyport.models.owner import Owner
 from comfyport.models.parts import PartFile, open_part
+from comfyport.models.paths import no_links_on_the_way
 from comfyport.models.probe import Remote, TryLater, Wanted, failed, probe
 from comfyport.models.sources import Request, request_for
 from comfyport.models.transfer import Fetched, Patience, Transfer
@@ -25,6 +27,9 @@ from comfyport.models.wire import Wire
 
 # An archive that unpacks to more than this times its size is a bomb.
 LARGEST_RATIO = 100
+# What a disk says that has no more room, and one that was taken away or switched to read-only.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_GONE = frozenset({errno.EROFS, errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE})
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,19 @@ class Fetcher:
         """Fetches, verifies and publishes an entry. Raises ModelError, InvalidSetting or Stopped."""
         problems: list[ComfyportError] = []
         part = self._open_part(entry)
+        self.observe(FileStarted(entry.path, entry.size, part.bytes_there))
         try:
             for source in entry.sources:
                 try:
-                    request = request_for(source, self.access)
-                    return self._from_source(entry, source, request, part)
-                except DiskFull:
+                    return self._from_source(entry, source, request_for(source, self.access), part)
+                except (DiskFull, VolumeUnusable):
                     raise
                 except ComfyportError as error:
                     problems.append(error)
-                    part.forget()
-            part.remove()
+                    # What has come is right as far as it goes, unless it is the bytes that were refused.
+                    part.reload() if isinstance(error, (SourceFailed, InvalidSetting)) else part.forget()
+            if not part.bytes_there:
+                part.remove()
         except OSError as error:
             raise self._disk_error(error, entry) from None
         finally:
@@ -122,26 +129,37 @@ class Fetcher:
         # Here and not above: few locks have an archive, and the readers take a while to load.
         from comfyport.models import archive
 
+        largest = file.stat().st_size * LARGEST_RATIO
+        needed = archive.largest_unpacked(file, how.format, entry.path) or 0
+        free = self.volume.free_bytes()
+        if free < needed <= largest:
+            raise DiskFull(str(self.volume.root), needed=needed, free=free)
         folder = self.volume.parts / f"unpacked.{uuid.uuid4().hex}"
         folder.mkdir()
         try:
-            names = archive.unpack(
+            digests = archive.unpack(
                 file,
                 folder,
                 format=how.format,
                 strip=how.strip,
-                largest=file.stat().st_size * LARGEST_RATIO,
+                largest=largest,
                 path=entry.path,
                 stop=self.stop,
             )
-            return tuple(self._publish_member(folder / name, f"{how.into}/{name}") for name in names)
+            for name in digests:
+                no_links_on_the_way(self.volume.root, f"{how.into}/{name}")
+            return tuple(
+                self._publish_member(folder / name, f"{how.into}/{name}", digest) for name, digest in digests.items()
+            )
+        except DiskFull as full:
+            raise DiskFull(str(self.volume.root), needed=full.details["needed"], free=0) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _publish_member(self, file: Path, path: str) -> Member:
+    def _publish_member(self, file: Path, path: str, sha256: str) -> Member:
         self.volume.publish(file, path)
         status = self.volume.file(path).stat()
-        return Member(path, status.st_size, status.st_mtime_ns)
+        return Member(path, status.st_size, status.st_mtime_ns, sha256)
 
     def _locate(self, request: Request, wanted: Wanted) -> Remote:
         """Finds the file at its source, with patience."""
@@ -182,6 +200,10 @@ class Fetcher:
             raise self._disk_error(error, entry) from None
 
     def _disk_error(self, error: OSError, entry: Entry) -> ComfyportError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             return DiskFull(str(self.volume.root), needed=entry.size or 0, free=0)
+        if error.errno in _GONE:
+            return VolumeUnusable(str(self.volume.root), os.strerror(error.errno or 0).lower())
+        if not self.volume.parts.is_dir():
+            return VolumeUnusable(str(self.volume.root), "it went away during the download")
         return ModelError(f"{entry.path} could not be written to {self.volume.root}: {error}", path=entry.path)

@@ -1,29 +1,40 @@
-"""Finds and removes what nobody needs any more: managed files that the lock no longer names, stale parts and leases.
+"""Finds and removes what nobody needs any more: managed files that the lock no longer names, and what broke off.
 
-What has no receipt, or was written to since its receipt, is the user's own and is never touched. A kept path that is
-a link to an orphan (the same content under two names is stored once) inherits the orphan's bytes.
+What has no receipt, or was written to since its receipt, is the user's own and is never touched. A link that leads to
+an orphan (the same content under two names is stored once) inherits the orphan's bytes, whoever made the link.
 """
 
+import os
+import re
 import shutil
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from comfyport.errors import ModelError
 from comfyport.models import plan
 from comfyport.models.leases import Leases
 from comfyport.models.lock import Entry
+from comfyport.models.paths import folded, no_links_on_the_way
 from comfyport.models.volume import FileState, Receipt, Volume
 
 # Nothing that is alive stands still for so long.
 STALE_SECONDS = 24 * 3600.0
+# What `volume.py` calls a file that is being written beside its target; no lock can name one.
+_BESIDE = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What is removed: files by path below `models/`, receipts of files that are the user's now, parts, leases."""
+    """What is removed: files by path below `models/`, receipts of files that are the user's now, parts, leases.
+
+    `heirs` are the links that lead to one of `files`; the first of them gets its bytes. `bytes` is what becomes free.
+    """
 
     files: tuple[str, ...]
+    heirs: dict[str, tuple[str, ...]]
     receipts: tuple[str, ...]
     parts: tuple[Path, ...]
     leases: tuple[str, ...]
@@ -37,68 +48,99 @@ class Removal:
 
 def plan_removal(entries: Sequence[Entry], volume: Volume) -> Removal:
     """What could go, if `entries` are all that the lock names, those of no chosen group included."""
-    files: list[str] = []
-    receipts: list[str] = []
-    kept = set(plan.kept_paths(entries, volume.receipt))
-    for path in plan.orphans(volume.managed(), entries, volume.receipt):
-        noted = volume.receipt(path)
-        own = [found for found in _noted(path, noted) if found not in kept and _is_ours(found, noted, volume)]
-        files += own
-        receipts.append(path)
-    parts = tuple(folder for folder in _entries(volume.parts) if _age(folder, volume.parts) > STALE_SECONDS)
-    stale = Leases(volume.leases, stale_seconds=STALE_SECONDS).remove_stale(dry_run=True)
-    size = sum(_size(volume.file(path)) for path in files) + sum(_size_below(part) for part in parts)
-    return Removal(tuple(sorted(files)), tuple(receipts), parts, tuple(stale), size)
+    receipts = plan.orphans(volume.managed(), entries, volume.receipt)
+    kept = {folded(path) for path in plan.kept_paths(entries, volume.receipt)}
+    files = {file for path in receipts for file in _ours(path, volume) if folded(file) not in kept}
+    heirs = _heirs(files, kept, volume)
+    parts = tuple(part for part in (*_children(volume.parts), *_strays(volume)) if _is_stale(part))
+    leases = Leases(volume.leases, stale_seconds=STALE_SECONDS).remove_stale(dry_run=True)
+    freed = [volume.file(path) for path in files - heirs.keys()] + [file for part in parts for file in _below(part)]
+    return Removal(tuple(sorted(files)), heirs, receipts, parts, tuple(leases), sum(map(_size, freed)))
 
 
-def remove(removal: Removal, entries: Sequence[Entry], volume: Volume) -> None:
+def remove(removal: Removal, volume: Volume) -> None:
     """Removes what was planned. Raises OSError."""
     for path in removal.files:
-        if not _inherited(path, entries, volume):
-            volume.file(path).unlink(missing_ok=True)
-        _remove_empty_folders(volume.file(path).parent, volume.models)
+        file = volume.file(path)
+        first, *others = removal.heirs.get(path, (None,))
+        if first is None:
+            file.unlink(missing_ok=True)
+        elif file.exists():
+            volume.publish(file, first)
+            for other in others:
+                volume.link(other or "", volume.file(first))
+        _remove_empty_folders(file.parent, volume.models)
     for path in removal.receipts:
         volume.drop_receipt(path)
     for part in removal.parts:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        _remove_part(part)
     if removal.leases:
         Leases(volume.leases, stale_seconds=STALE_SECONDS).remove_stale()
 
 
-def _noted(path: str, receipt: Receipt | None) -> list[str]:
-    """The paths that a receipt speaks of: its own, or those of what was unpacked."""
-    return [member.path for member in receipt.members] if receipt and receipt.members else [path]
+def _ours(path: str, volume: Volume) -> Iterator[str]:
+    """Those of the paths that a receipt speaks of where what was put there still stands."""
+    receipt = volume.receipt(path)
+    for noted, state in _noted(path, receipt).items():
+        with suppress(ModelError):
+            no_links_on_the_way(volume.root, noted)
+            found = volume.state(noted)
+            # A link whose target is gone is of no use to anybody.
+            if found == state or (found is None and volume.file(noted).is_symlink()):
+                yield noted
 
 
-def _is_ours(path: str, receipt: Receipt | None, volume: Volume) -> bool:
-    """Whether the file is still the one that was put there; a link of ours is, whatever has become of its target."""
+def _noted(path: str, receipt: Receipt | None) -> dict[str, FileState]:
+    """What a receipt says of its own path, or of what was unpacked."""
     if receipt is None:
+        return {}
+    if receipt.members:
+        return {member.path: FileState(member.size, member.mtime_ns) for member in receipt.members}
+    return {path: FileState(receipt.size, receipt.mtime_ns)}
+
+
+def _heirs(files: set[str], kept: set[str], volume: Volume) -> dict[str, tuple[str, ...]]:
+    """The links below `models/` that stay and lead to one of `files`, by the file; those of the lock come first."""
+    real = {os.path.realpath(volume.file(path)): path for path in files if not volume.file(path).is_symlink()}
+    heirs: dict[str, list[str]] = {}
+    for folder, _, names in os.walk(volume.models) if real else ():
+        for link in (Path(folder, name) for name in names):
+            path = link.relative_to(volume.models).as_posix()
+            orphan = real.get(os.path.realpath(link)) if link.is_symlink() and path not in files else None
+            if orphan:
+                heirs.setdefault(orphan, []).append(path)
+    return {
+        orphan: tuple(sorted(paths, key=lambda path: (folded(path) not in kept, path)))
+        for orphan, paths in heirs.items()
+    }
+
+
+def _strays(volume: Volume) -> list[Path]:
+    """Copies and links that a process left beside their target when it died."""
+    return [file for top in (volume.models, volume.receipts) for file in _below(top) if _BESIDE.fullmatch(file.name)]
+
+
+def _is_stale(place: Path) -> bool:
+    """Whether nothing was written to `place`, or below it, for long, by the clock of the disk that it is on."""
+    probe = place.with_name(f".{uuid.uuid4().hex}.clock")
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+        return now - max(file.lstat().st_mtime for file in (place, *_below(place))) > STALE_SECONDS
+    except OSError:
         return False
-    if volume.file(path).is_symlink():
-        return True
-    notes = {member.path: FileState(member.size, member.mtime_ns) for member in receipt.members}
-    return volume.state(path) == notes.get(path, FileState(receipt.size, receipt.mtime_ns))
 
 
-def _inherited(path: str, entries: Sequence[Entry], volume: Volume) -> bool:
-    """Moves an orphan's bytes to the first kept link that leads to it, and points the other links there."""
-    orphan = volume.file(path)
-    if orphan.is_symlink():
-        return False
-    heirs = [entry.path for entry in entries if _leads_to(volume.file(entry.path), orphan)]
-    if not heirs:
-        return False
-    orphan.replace(volume.file(heirs[0]))
-    for other in heirs[1:]:
-        volume.link(other, volume.file(heirs[0]))
-    return True
-
-
-def _leads_to(link: Path, target: Path) -> bool:
-    return link.is_symlink() and link.resolve() == target.resolve()
+def _remove_part(part: Path) -> None:
+    """Removes a part; it gets another name first, so that no download can take it over while it is emptied."""
+    aside = part.with_name(f".{uuid.uuid4().hex}.removed")
+    with suppress(FileNotFoundError):
+        part.rename(aside)
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink()
 
 
 def _remove_empty_folders(folder: Path, models: Path) -> None:
@@ -109,25 +151,17 @@ def _remove_empty_folders(folder: Path, models: Path) -> None:
             folder = folder.parent
 
 
-def _entries(folder: Path) -> list[Path]:
+def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _age(place: Path, folder: Path) -> float:
-    """Seconds between the last write to `place` and now, by the clock of the disk that `folder` is on."""
-    probe = folder / ".clock"
-    try:
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-        return now - max(path.stat().st_mtime for path in (place, *place.rglob("*")))
-    except OSError:
-        return 0.0
+def _below(place: Path) -> Iterator[Path]:
+    """The files below a folder, or the file itself; links are not followed."""
+    if place.is_symlink() or not place.is_dir():
+        yield place
+    for folder, _, names in os.walk(place):
+        yield from (Path(folder, name) for name in names)
 
 
 def _size(file: Path) -> int:
     return 0 if file.is_symlink() or not file.is_file() else file.stat().st_size
-
-
-def _size_below(place: Path) -> int:
-    return sum(_size(file) for file in (place, *place.rglob("*")))

@@ -40,6 +40,11 @@ def _plain_address(text: str) -> str:
         raise ValueError("must not contain a user name or password; name a variable with `auth` instead")
     if not parts.hostname:
         raise ValueError("must name a host")
+    try:
+        parts.hostname.encode("idna")
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise ValueError("must name a host, and a port that is a number, or none") from None
     for name, _ in parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True):
         if _SECRET_NAME.fullmatch(name.strip().replace("-", "_")):
             raise ValueError(
@@ -195,7 +200,8 @@ def load(file: Path) -> Lock:
     try:
         return Lock.model_validate(document)
     except ValidationError as error:
-        raise InvalidLock(str(file), [_problem(problem, document) for problem in error.errors()]) from None
+        problems = [_problem(problem, document) for problem in error.errors() if not _follows(problem)]
+        raise InvalidLock(str(file), problems) from None
 
 
 def require_locked(file: str, entries: Sequence[Entry]) -> None:
@@ -215,6 +221,11 @@ def _missing(entry: Entry) -> list[str]:
     return unknown + branches
 
 
+def _follows(problem: Any) -> bool:
+    """Whether a list is called too short only because what is in it was refused, which is told already."""
+    return problem["type"] == "too_short" and bool(problem["input"])
+
+
 def _problem(problem: Any, document: Any) -> str:
     """One line for one problem: the entry by its name where it has one, then the field and what is wrong."""
     place = list(problem["loc"])
@@ -224,6 +235,9 @@ def _problem(problem: Any, document: Any) -> str:
         name = entry.get("name") if isinstance(entry, dict) else None
         where = f"models[{place[1]}]" + (f" ({name})" if name else "")
         place = place[2:]
+    if place[:1] == ["sources"] and len(place) > 2:
+        # Which kind of source it is stands in the lock, and is no field.
+        del place[2]
     field = ".".join(str(part) for part in place)
     reason = problem["msg"].removeprefix("Value error, ")
     return ": ".join(part for part in (where, field, reason) if part)

@@ -39,7 +39,17 @@ class PartFile:
         self._file = os.open(self.data, os.O_RDWR | os.O_CREAT, 0o644)
         self._journal = os.open(folder / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._users = 1
+
+    @property
+    def bytes_there(self) -> int:
+        """How many bytes `spans` stands for."""
+        return sum(end - start for start, end in self.spans)
+
+    def reload(self) -> None:
+        """Brings `spans` up to what has been written since."""
+        self.spans = _spans(self.folder)
 
     def resize(self, size: int) -> None:
         """Gives the file its full length, or cuts it."""
@@ -53,10 +63,12 @@ class PartFile:
             if not is_open:
                 return False
             start = at
-            while content:
-                written = os.pwrite(self._file, content, at)
-                content, at = content[written:], at + written
-            os.write(self._journal, b"%d %d\n" % (start, at))
+            # The kernel lets one write at a time into a file, and has the others spin; waiting here costs nothing.
+            with self._writing:
+                while content:
+                    written = os.pwrite(self._file, content, at)
+                    content, at = content[written:], at + written
+                os.write(self._journal, b"%d %d\n" % (start, at))
         return True
 
     def read(self, buffer: memoryview, at: int) -> int:

@@ -11,9 +11,15 @@ from comfyport.errors import ModelError
 
 # A file system takes 255; receipts and files being written beside the model have longer names than the model itself.
 LONGEST_NAME_BYTES = 200
+# With the volume's own path before it, and a receipt's folder, well below the 4096 that a system call takes.
+LONGEST_PATH_BYTES = 1000
 
 # Windows opens a device for these names whatever follows the dot; a lock must mean the same everywhere.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\..*)?", re.IGNORECASE)
+
+# They turn the rest of a name around on the screen, so that it reads as another (Unicode technical report 36, 2.10).
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def remote_path(text: str) -> str:
@@ -21,8 +27,10 @@ def remote_path(text: str) -> str:
     parts = text.split("/")
     if "" in parts or "." in parts:
         raise ValueError("must be a plain relative path such as checkpoints/a.safetensors")
-    if "\\" in text or any(ord(character) < 32 or ord(character) == 127 for character in text):
+    if "\\" in text or _CONTROL.search(text):
         raise ValueError("must not contain a backslash or a control character")
+    if _TURNING.search(text):
+        raise ValueError("must not contain a character that changes the direction of the text")
     if ".." in parts:
         raise ValueError("must not contain '..'")
     return text
@@ -43,7 +51,8 @@ def safe_path(text: str) -> str:
         if len(part.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES:
             raise ValueError(f"must not contain a part of more than {LONGEST_NAME_BYTES} bytes")
     # JSON can spell half of a surrogate pair, which no file system takes.
-    text.encode("utf-8")
+    if len(text.encode("utf-8")) > LONGEST_PATH_BYTES:
+        raise ValueError(f"must not be longer than {LONGEST_PATH_BYTES} bytes")
     return text
 
 

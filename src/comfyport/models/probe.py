@@ -7,15 +7,19 @@ before the first byte of it is fetched.
 
 import http.client
 import re
+import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from comfyport.errors import SourceFailed, WrongDigest, WrongSize
-from comfyport.models.sources import Request, origin
+from comfyport.models.sources import Request, origin, sendable
 from comfyport.models.wire import NETWORK_ERRORS, Wire
 
 REDIRECTS = 10
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
+_PROXY_HINT = "put user:password@ before the host in HTTP_PROXY and HTTPS_PROXY"
 _SHA256 = re.compile(r'"?([0-9a-f]{64})"?')
 # A server may write a text answer where a file should be; nothing that ComfyUI loads has these types.
 _PAGES = {"text/html": "a web page, most often a login page", "application/json": "a JSON answer instead of the file"}
@@ -61,14 +65,17 @@ def probe(request: Request, wanted: Wanted, wire: Wire) -> Remote:
             response = wire.get(url, {"Range": "bytes=0-0", **headers})
         except NETWORK_ERRORS as error:
             wire.close()
+            if lasting := _lasting_reason(error):
+                raise failed(request, wanted, lasting) from None
             raise TryLater(network_reason(error)) from None
         try:
             promised = _hold_against(wanted, response, request) or promised
             if response.status not in (301, 302, 303, 307, 308):
                 return _remote(url, headers, response, request, wanted, promised=promised)
-            url = urljoin(url, response.headers.get("Location", ""))
-            if not url.startswith(("https://", "http://")):
-                raise failed(request, wanted, "it redirects to an address that is no http address")
+            try:
+                url = _redirected(url, response.headers.get("Location", ""))
+            except ValueError:
+                raise failed(request, wanted, "it redirects to an address that is no http address") from None
             if request.url.startswith("https://") and url.startswith("http://"):
                 raise failed(request, wanted, "it redirects from https to http")
         finally:
@@ -86,6 +93,8 @@ def refusal(request: Request, wanted: Wanted, status: int) -> SourceFailed:
     """The error for an answer that will not become another by asking again, with what to do about it."""
     if status in (401, 403):
         return failed(request, wanted, f"the server answered {status}: it is gated or private{token_hint(request)}")
+    if status == 407:
+        return failed(request, wanted, f"the proxy answered 407: {_PROXY_HINT}")
     if status in (404, 410):
         return failed(request, wanted, f"the server answered {status}: it is not there; check the entry in the lock")
     return failed(request, wanted, f"the server answered {status}")
@@ -124,6 +133,29 @@ def network_reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "the server went silent"
     return f"the connection failed ({type(error).__name__})"
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads, fit for the wire. Raises ValueError."""
+    # http.client reads headers as Latin-1; servers that write other letters there mean UTF-8.
+    with suppress(UnicodeError):
+        location = location.encode("latin-1").decode("utf-8")
+    return sendable(urljoin(url, location))
+
+
+def _lasting_reason(error: Exception) -> str:
+    """What is wrong with a connection that will not become another by trying again; empty if it may pass."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({error.verify_message}); if a proxy or a mirror has its own authority, "
+            "set SSL_CERT_FILE to a file with its certificate"
+        )
+    refused = _TUNNEL_REFUSED.match(str(error))
+    if refused and refused[1] == "407":
+        return f"the proxy answered 407: {_PROXY_HINT}"
+    if refused and refused[1][0] == "4":
+        return f"the proxy answered {refused[1]}: it does not let us through to that host"
+    return ""
 
 
 def _remote(

@@ -18,13 +18,14 @@ FileStatus = Literal["waiting", "downloading", "ready", "failed"]
 
 @dataclass
 class FileProgress:
-    """One file's share: bytes there and bytes in all (None while unknown)."""
+    """One file's share: bytes there and bytes in all (None while unknown); `began` by the monotonic clock."""
 
     entry: Entry
     state: FileStatus = "waiting"
     bytes: int = 0
     size: int | None = None
     error: dict[str, str] | None = None
+    began: float | None = None
 
 
 class Progress:
@@ -43,8 +44,9 @@ class Progress:
         with self._lock:
             file = self.files[event.path]
             match event:
-                case FileStarted(size=size):
-                    file.state, file.size = "downloading", size or file.size
+                case FileStarted(size=size, bytes_there=there):
+                    file.state, file.size, file.bytes = "downloading", size or file.size, there
+                    file.began = file.began or time.monotonic()
                 case FileAdvanced(bytes_done=done):
                     self._advance(file, done)
                 case FileReady(size=size):
@@ -70,11 +72,17 @@ class Progress:
     @property
     def bytes_left(self) -> int:
         """Bytes still to come, of the files whose size is known."""
-        return sum(
-            max(0, (file.size or 0) - file.bytes)
-            for file in self.files.values()
-            if file.state in ("waiting", "downloading")
-        )
+        return sum(max(0, (file.size or 0) - file.bytes) for file in self._work() if file.state != "ready")
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of the files that were not there when it began, or had to be read; of those whose size is known."""
+        return sum(max(file.size or 0, file.bytes) for file in self._work())
+
+    @property
+    def bytes_done(self) -> int:
+        """How many of `bytes_total` are there."""
+        return self.bytes_total - self.bytes_left
 
     @property
     def seconds_left(self) -> float | None:
@@ -89,6 +97,8 @@ class Progress:
             "state": self.state,
             "error": self.error,
             "bytes_per_second": round(self.rate),
+            "bytes_done": self.bytes_done,
+            "bytes_total": self.bytes_total,
             "bytes_left": self.bytes_left,
             "seconds_left": self.seconds_left,
             "files": [
@@ -104,6 +114,16 @@ class Progress:
                 for path, file in self.files.items()
             ],
         }
+
+    def _work(self) -> list[FileProgress]:
+        """The files that are brought or will be; one that waits for content that is on its way already is linked."""
+        work = [file for file in self.files.values() if file.began and file.state != "failed"]
+        known = {file.entry.sha256 for file in self.files.values() if file.state in ("downloading", "ready")} - {None}
+        for file in self.files.values():
+            if file.state == "waiting" and (file.entry.archive or file.entry.sha256 not in known):
+                work.append(file)
+                known |= {file.entry.sha256} - {None}
+        return work
 
     def _advance(self, file: FileProgress, done: int) -> None:
         self._fetched += max(0, done - file.bytes)

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from comfyport.errors import InvalidSetting
 from comfyport.models.access import Access
@@ -12,6 +12,8 @@ CIVITAI = "https://civitai.com"
 # The same site under a second name: what is not for everyone is served there, and one account opens both.
 CIVITAI_ORIGINS = frozenset({CIVITAI, "https://civitai.red"})
 
+# What quote leaves as it is: everything that may stand in an address, and what was quoted already.
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -58,6 +60,19 @@ def origin(url: str) -> str:
     return f"{scheme}://{_host(parts.netloc).lower().removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
 
 
+def sendable(url: str) -> str:
+    """`url` as it goes over the wire: in ASCII, without a user name or a password. Raises ValueError if it cannot."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("no http address")
+    host = parts.hostname.encode("idna").decode("ascii")
+    netloc = f"[{host}]" if ":" in host else host
+    if parts.port is not None:
+        netloc += f":{parts.port}"
+    path, query = (quote(part, safe=_SAFE) for part in (parts.path, parts.query))
+    return parts._replace(netloc=netloc, path=path, query=query, fragment="").geturl()
+
+
 def _from_hugging_face(source: HuggingFaceSource, access: Access) -> Request:
     # Here and not above: it takes 0.17 s to load, and another source does not need it.
     from huggingface_hub import hf_hub_url
@@ -78,13 +93,14 @@ def _from_civitai(source: CivitaiSource, access: Access) -> Request:
 
 
 def _from_address(source: UrlSource, access: Access) -> Request:
+    url = sendable(source.url)
     if source.auth is None:
-        return Request(source.url)
+        return Request(url)
     variable = source.auth.removeprefix("env:")
     token = _sendable(variable, access.environ.get(variable, ""))
     if not token:
         raise InvalidSetting(variable, "", f"the lock's source {Request(source.url).shown} needs it")
-    return Request(source.url, token, variable, frozenset({origin(source.url)}))
+    return Request(url, token, variable, frozenset({origin(url)}))
 
 
 def _sendable(variable: str, token: str) -> str:

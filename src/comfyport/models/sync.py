@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +12,9 @@ from typing import Any, Literal
 from comfyport.errors import ComfyportError, DiskFull, ModelError
 from comfyport.models import caches, plan
 from comfyport.models.access import Access
-from comfyport.models.events import FileFailed, FileReady, FileStarted, Observer, Stopped, shielded
+from comfyport.models.events import FileAdvanced, FileFailed, FileReady, FileStarted, Observer, Stopped, shielded
 from comfyport.models.lock import Entry
 from comfyport.models.paths import no_links_on_the_way
-from comfyport.models.plan import Action
 from comfyport.models.verify import digest_of
 from comfyport.models.volume import Volume
 
@@ -84,12 +84,23 @@ class _Queue:
     """The entries that still have to be brought, in the order in which they are begun."""
 
     entries: list[Entry]
+    preferred: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fill(self, entries: Sequence[Entry]) -> None:
+        """Puts all entries in line; what was preferred before that comes first too."""
+        with self.lock:
+            self.entries[:] = entries
+            self._sort()
 
     def prefer(self, names: set[str]) -> None:
         """Moves the files with these names to the front."""
         with self.lock:
-            self.entries.sort(key=lambda entry: entry.name.rsplit("/", 1)[-1] not in names)
+            self.preferred = names
+            self._sort()
+
+    def _sort(self) -> None:
+        self.entries.sort(key=lambda entry: entry.name.rsplit("/", 1)[-1] not in self.preferred)
 
     def snapshot(self) -> list[Entry]:
         """The entries as they stand in line now."""
@@ -152,21 +163,23 @@ class Sync:
                 self._note(action.entry, "ready")
         if made.work:
             self.volume.prepare()
-            self._carry_out(made.work)
+            self._carry_out(made)
         results = tuple(self._results[entry.path] for entry in self.entries)
         return SyncResult(self.volume.root, time.monotonic() - started, results)
 
-    def _carry_out(self, work: Sequence[Action]) -> None:
+    def _carry_out(self, made: plan.Plan) -> None:
         # Here and not above: a warm start needs none of these, and they take longer to load than all that it does.
         from comfyport.models.fetching import Fetcher
         from comfyport.models.leases import Leases
         from comfyport.models.parts import bytes_there
         from comfyport.models.transfer import Patience
 
-        missing = [action.entry for action in work if not self._settled_without_download(action)]
-        there = bytes_there(self.volume.parts, (entry.sha256 for entry in missing if entry.sha256))
-        self._check_space(missing, there)
-        self._queue.entries[:] = missing
+        # What is there without a receipt may be the user's own: it is read first, and kept if it is right.
+        left = [action for action in made.work if action.kind == "unverified" or not self._cached(action.entry)]
+        digests = [action.entry.sha256 for action in left if action.entry.sha256]
+        have = [action for action in made.actions if action.kind == "have"]
+        self._check_space(plan.Plan((*have, *left)).bytes_to_fetch - bytes_there(self.volume.parts, digests))
+        self._queue.fill([action.entry for action in left])
         fetcher = Fetcher(
             self.volume,
             self.access,
@@ -176,7 +189,7 @@ class Sync:
             patience=self._patience or Patience(),
         )
         leases = Leases(self.volume.leases)
-        count = min(FILES_AT_ONCE, len(missing))
+        count = min(FILES_AT_ONCE, len(left))
         threads = [
             threading.Thread(target=self._work, args=(fetcher, leases), name=f"model-{number}")
             for number in range(count)
@@ -190,37 +203,36 @@ class Sync:
         if self.stop.is_set():
             raise Stopped
 
-    def _check_space(self, missing: Sequence[Entry], there: int) -> None:
-        needed = sum(entry.size or 0 for entry in missing) - there
+    def _check_space(self, needed: int) -> None:
         free = self.volume.free_bytes()
         if needed > 0 and needed + RESERVE_BYTES > free:
             raise DiskFull(str(self.volume.root), needed=needed + RESERVE_BYTES, free=free)
 
-    def _settled_without_download(self, action: Action) -> bool:
-        """Whether a file that is there already is the one: the user's own, the platform's, or under another name."""
-        entry, started = action.entry, time.monotonic()
-        try:
-            if action.kind == "unverified" and self._adopted(entry):
-                self._note(entry, "ready", started=started)
-                return True
+    def _cached(self, entry: Entry) -> bool:
+        """Whether the platform has mounted a cache with the file in it: then it is linked, or has failed to be."""
+        started = time.monotonic()
+        with self._failing(entry, started):
             cached = caches.find(entry, self.hubs) if not entry.archive else None
-            if cached:
-                no_links_on_the_way(self.volume.root, entry.path)
-                self._link(entry, cached, f"the cache at {cached.parent}")
-                self._note(entry, "linked", started=started, source=str(cached))
-                return True
-        except ComfyportError as error:
-            self._fail(entry, error, started)
-            return True
-        except OSError as error:
-            self._fail(entry, ModelError(f"{entry.path}: {error}", path=entry.path), started)
-            return True
-        return False
+            if cached is None:
+                return False
+            no_links_on_the_way(self.volume.root, entry.path)
+            self._link(entry, cached, f"the cache at {cached.parent}")
+            self._note(entry, "linked", started=started, source=str(cached))
+        return True
 
     def _adopted(self, entry: Entry) -> bool:
         """Reads a file that has no valid receipt; keeps it if it is what the lock names, or the lock does not say."""
         self.observe(FileStarted(entry.path, entry.size))
-        digest = digest_of(self.volume.file(entry.path))
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            if self.stop.is_set():
+                raise Stopped
+            done += count
+            self.observe(FileAdvanced(entry.path, done))
+
+        digest = digest_of(self.volume.file(entry.path), advance)
         if entry.sha256 and digest != entry.sha256:
             logger.warning("model path=%s differs from the lock and is fetched anew", entry.path)
             return False
@@ -253,19 +265,23 @@ class Sync:
 
     def _bring(self, entry: Entry, fetcher: Any) -> None:
         started = time.monotonic()
-        try:
+        with self._failing(entry, started):
             no_links_on_the_way(self.volume.root, f"{entry.archive.into}/x" if entry.archive else entry.path)
             (action,) = plan.make([entry], state=self.volume.state, receipt=self.volume.receipt).actions
-            twin = self._twin(entry)
-            if action.kind == "have":
+            if action.kind == "have" or (action.kind == "unverified" and self._adopted(entry)):
                 self._note(entry, "ready", started=started)
-            elif twin:
+            elif twin := self._twin(entry):
                 self._link(entry, self.volume.file(twin), f"the same file at {twin}")
                 self._note(entry, "linked", started=started, source=twin)
-            else:
-                self.observe(FileStarted(entry.path, entry.size))
+            elif action.kind != "unverified" or not self._cached(entry):
                 brought = fetcher.bring(entry)
                 self._note(entry, "downloaded", started=started, source=brought.source, size=brought.transferred)
+
+    @contextmanager
+    def _failing(self, entry: Entry, started: float) -> Iterator[None]:
+        """Makes what goes wrong with one entry its result."""
+        try:
+            yield
         except ComfyportError as error:
             self._fail(entry, error, started)
         except OSError as error:

@@ -21,7 +21,8 @@ from comfyport.models.sources import Request
 # Large enough that a request costs nothing, small enough that all connections end together.
 LARGEST_PIECE = 16 << 20
 SMALLEST_PIECE = 1 << 20
-HASH_BLOCK = 4 << 20
+# Small enough to be hashed out of the processor's own cache.
+HASH_BLOCK = 256 << 10
 # Dirty pages are written out while the network works, so that little is left for the end.
 FLUSH_BYTES = 256 << 20
 # A piece that is worth more than this is shared with a connection that has nothing left to do.
@@ -114,6 +115,7 @@ class Transfer:
         self._renewed_at_bytes = 0
         self._wrong_digests = 0
         self._beginnings = 0
+        self._renewing = threading.Lock()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pieces: list[Piece] = []
@@ -183,7 +185,8 @@ class Transfer:
 
     def renew(self, used: Remote | None) -> None:
         """Asks the source for the address anew, unless that was done since `used`. Raises TryLater or ModelError."""
-        with self._lock:
+        # Not the lock of the pieces: those that arrive do not wait for the network.
+        with self._renewing:
             if used is not self.remote:
                 return
             self._renewals = 1 if self.transferred > self._renewed_at_bytes else self._renewals + 1

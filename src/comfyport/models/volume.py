@@ -30,11 +30,15 @@ SAMPLE_BLOCK_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Member:
-    """One file that was unpacked from an archive: its path below `models/`, its bytes and its mtime."""
+    """One file that was unpacked from an archive: its path below `models/`, its bytes, its mtime, its sha256.
+
+    `sha256` is empty in receipts that were written before it was noted.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,20 +95,30 @@ class Volume:
         return self.models / path
 
     def state(self, path: str) -> FileState | None:
-        """Size and mtime of a model, of the file behind it if it is a link; None if there is none."""
+        """Size and mtime of a model, of the file behind it if it is a link; None if there is none.
+
+        Raises VolumeUnusable.
+        """
         try:
             status = self.file(path).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            # A link that leads to itself is no file; anything else is a disk that does not answer.
+            if error.errno == errno.ELOOP:
+                return None
+            raise self._unusable(error) from None
         return FileState(status.st_size, status.st_mtime_ns)
 
     def receipt(self, path: str) -> Receipt | None:
-        """The receipt of a model; None if there is none, or if it cannot be understood."""
+        """The receipt of a model; None if there is none, or if it cannot be understood. Raises VolumeUnusable."""
         try:
             content: dict[str, Any] = json.loads(self._receipt_file(path).read_text(encoding="utf-8"))
             return Receipt(**{**content, "members": tuple(Member(**member) for member in content.get("members", ()))})
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, AttributeError):
             return None
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def managed(self) -> Iterator[str]:
         """The paths of all models that have a receipt, in no order."""

@@ -4,13 +4,15 @@ requests would cost half as much CPU again per byte, unpack what was compressed 
 rules of its own about who may see a token.
 """
 
+import base64
 import http.client
 import ssl
 import urllib.request
 from functools import cache
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from comfyport import __version__
+from comfyport.errors import InvalidSetting
 from comfyport.models.sources import origin
 
 CONNECT_SECONDS = 10.0
@@ -19,7 +21,10 @@ _COMMON = {"User-Agent": f"comfyport/{__version__}", "Accept-Encoding": "identit
 
 
 class Wire:
-    """A connection to one origin at a time; `seconds` without a byte end a wait with TimeoutError."""
+    """A connection to one origin at a time; `seconds` without a byte end a wait with TimeoutError.
+
+    HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured, in lower case too, and so are SSL_CERT_FILE and SSL_CERT_DIR.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -27,7 +32,7 @@ class Wire:
         self._origin = ""
 
     def get(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """The answer to a GET, its body unread. Raises NETWORK_ERRORS.
+        """The answer to a GET, its body unread. `url` is in ASCII. Raises NETWORK_ERRORS or InvalidSetting.
 
         The server may have closed a kept connection at any time; what fails on one is tried once more on a new one.
         """
@@ -37,8 +42,7 @@ class Wire:
             except NETWORK_ERRORS:
                 self.close()
         self.close()
-        parts = urlsplit(url)
-        connection = _connect(parts)
+        connection = _connect(urlsplit(url))
         self._connection, self._origin = connection, origin(url)
         connection.connect()
         connection.sock.settimeout(self._seconds)
@@ -59,32 +63,54 @@ class Wire:
         self, connection: http.client.HTTPConnection, url: str, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
         parts = urlsplit(url)
-        path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-        target = url if parts.scheme == "http" and _proxy(parts) else path
-        connection.request("GET", target, headers={**_COMMON, "Host": parts.netloc.rpartition("@")[2], **headers})
+        host = parts.netloc.rpartition("@")[2]
+        target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        sent = {**_COMMON, "Host": host, **headers}
+        proxy = _proxy(parts) if parts.scheme == "http" else None
+        if proxy:
+            target = parts._replace(netloc=host, path=parts.path or "/", fragment="").geturl()
+            sent |= _credentials(proxy)
+        connection.request("GET", target, headers=sent)
         return connection.getresponse()
 
 
 def _connect(parts: SplitResult) -> http.client.HTTPConnection:
-    host, port = parts.hostname or "", parts.port
+    """A connection, not open yet, to the server or to the proxy before it."""
     proxy = _proxy(parts)
+    through = proxy or parts
     if parts.scheme != "https":
-        through = urlsplit(proxy) if proxy else parts
         return http.client.HTTPConnection(through.hostname or "", through.port, timeout=CONNECT_SECONDS)
-    if not proxy:
-        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=_tls())
-    through = urlsplit(proxy)
-    connection = http.client.HTTPSConnection(
-        through.hostname or "", through.port, timeout=CONNECT_SECONDS, context=_tls()
-    )
-    connection.set_tunnel(host, port)
+    # Without a port http.client takes that of https, which is not a proxy's.
+    port = through.port or (80 if proxy else 443)
+    connection = http.client.HTTPSConnection(through.hostname or "", port, timeout=CONNECT_SECONDS, context=_tls())
+    if proxy:
+        connection.set_tunnel(parts.hostname or "", parts.port or 443, headers=_credentials(proxy))
     return connection
 
 
-def _proxy(parts: SplitResult) -> str:
-    """The proxy that the environment names for this address, if any."""
+def _proxy(parts: SplitResult) -> SplitResult | None:
+    """The proxy that the environment names for this address, if any. Raises InvalidSetting."""
     found = urllib.request.getproxies().get(parts.scheme, "")
-    return "" if not found or urllib.request.proxy_bypass(parts.netloc) else found
+    if not found or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxy = urlsplit(found if "://" in found else f"http://{found}")
+    try:
+        usable = proxy.scheme == "http" and proxy.hostname and (proxy.port is None or proxy.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # Its value may hold a password.
+        reason = "write http://host:port, with user:password@ before the host if the proxy asks for it"
+        raise InvalidSetting(f"{parts.scheme.upper()}_PROXY", "********", reason)
+    return proxy
+
+
+def _credentials(proxy: SplitResult) -> dict[str, str]:
+    """The header that a proxy with a user name and a password in its address wants (RFC 7617)."""
+    if proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"}
 
 
 @cache

@@ -7,10 +7,11 @@ for theirs. `handler(job)` crosses over; cancelling it on one side cancels the j
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from comfyport.errors import ComfyportError
+from comfyport.jobs.events import Observer, unobserved
 from comfyport.settings import Settings
 from comfyport.worker import Worker
 
@@ -40,7 +41,7 @@ class Host:
         asyncio.run_coroutine_threadsafe(self.worker.__aexit__(None, None, None), self._loop).result()
         self._end_thread()
 
-    async def run(self, job: Any, observe: Callable[[dict[str, Any]], None] = lambda message: None) -> dict[str, Any]:
+    async def run(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
         """The worker's answer to a job; `observe` is called in the worker's thread."""
         return await self._cross(self.worker.run(job, observe))
 

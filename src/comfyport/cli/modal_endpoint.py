@@ -1,0 +1,48 @@
+"""A comfyport app on Modal as an endpoint: calls of its GPU class, without the HTTP face (modal 1.6)."""
+
+from typing import Any
+
+from comfyport.cli.endpoints import State
+from comfyport.errors import EndpointFailed
+
+
+class ModalEndpoint:
+    """The class `ComfyUI` of a deployed app; Modal's own credentials open it."""
+
+    def __init__(self, app: str) -> None:
+        try:
+            import modal
+        except ImportError:
+            raise EndpointFailed(f"modal:{app}", "the modal package is missing: pip install comfyport[modal]") from None
+        self._modal = modal
+        self._app = app
+
+    def submit(self, job: dict[str, Any]) -> State:
+        """Spawns a call."""
+        try:
+            call = self._modal.Cls.from_name(self._app, "ComfyUI")().run.spawn(job)
+        except self._modal.exception.Error as error:
+            raise self._failed(error) from None
+        return State(call.object_id, "IN_QUEUE")
+
+    def state(self, job_id: str) -> State:
+        """What has become of a call; Modal does not tell whether an unfinished one has started."""
+        try:
+            answer = self._modal.FunctionCall.from_id(job_id).get(timeout=0)
+        except TimeoutError:
+            return State(job_id, "IN_PROGRESS")
+        except self._modal.exception.InputCancellation:
+            return State(job_id, "CANCELLED")
+        except self._modal.exception.Error as error:
+            raise self._failed(error) from None
+        return State(job_id, "FAILED" if "error" in answer else "COMPLETED", answer, answer.get("error"))
+
+    def cancel(self, job_id: str) -> None:
+        """Ends a call that waits or runs."""
+        try:
+            self._modal.FunctionCall.from_id(job_id).cancel()
+        except self._modal.exception.Error as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> EndpointFailed:
+        return EndpointFailed(f"modal:{self._app}", f"{error}")

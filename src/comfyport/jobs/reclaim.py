@@ -1,0 +1,58 @@
+"""Gets ComfyUI back from a prompt that may not go on: takes it out, and starts ComfyUI again if it does not let go."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from comfyport.comfyui.client import Client
+from comfyport.comfyui.process import ComfyUI
+from comfyport.errors import ComfyportError
+
+logger = logging.getLogger(__name__)
+
+# ComfyUI looks at its interrupt flag between nodes and steps: this long a cancelled job waits for that.
+CANCEL_SECONDS = 2.0
+POLL_SECONDS = 0.05
+
+
+class Reclaimer:
+    """Takes prompts back from one ComfyUI; `hang_seconds` after that was in vain, it is replaced."""
+
+    def __init__(self, client: Client, comfyui: ComfyUI, *, hang_seconds: float) -> None:
+        self._client = client
+        self._comfyui = comfyui
+        self._hang_seconds = hang_seconds
+        self._watches: set[asyncio.Task[None]] = set()
+
+    async def take_back(self, submitting: "asyncio.Future[str]") -> None:
+        """Takes the prompt that `submitting` queues out of ComfyUI, running or waiting; no other prompt is touched.
+
+        Returns as soon as ComfyUI is free of it, or after two seconds; it is then watched until it is.
+        """
+        watch = asyncio.create_task(self._watch(submitting), name="reclaim")
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        await asyncio.wait({watch}, timeout=CANCEL_SECONDS)
+
+    async def close(self) -> None:
+        """Ends all watching."""
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+
+    async def _watch(self, submitting: "asyncio.Future[str]") -> None:
+        life = self._comfyui.health.pid
+        try:
+            async with asyncio.timeout(self._hang_seconds):
+                with suppress(ComfyportError):
+                    prompt_id = await submitting
+                    logger.info("taking the prompt back prompt_id=%s", prompt_id)
+                    await self._out_of_comfyui(prompt_id)
+        except TimeoutError:
+            if self._comfyui.health.pid == life:
+                self._comfyui.replace(f"it did not let go of a cancelled job within {self._hang_seconds:g} s")
+
+    async def _out_of_comfyui(self, prompt_id: str) -> None:
+        await self._client.cancel(prompt_id)
+        while await self._client.is_queued(prompt_id):
+            await asyncio.sleep(POLL_SECONDS)
