@@ -1,8 +1,8 @@
 """The image, built once for all tests, and containers of it under podman.
 
 Without more, it is the image's base: everything but torch and ComfyUI, with ComfyUI's emulator in its place. With
-COMFYUI_REPOSITORY, the path or address of a ComfyUI repository, the tests run on the whole CPU image as well, or on what
-IMAGE_VARIANTS names: cpu, gpu, or both with a comma. The image for GPUs works on CPU too, when it is told to.
+COMFYUI_REPOSITORY, the path or address of a ComfyUI repository, the tests run on the whole CPU image as well, or on
+what IMAGE_VARIANTS names: cpu, gpu, or both with a comma. The image for GPUs works on CPU too, when it is told to.
 """
 
 import fcntl
