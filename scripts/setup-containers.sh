@@ -20,8 +20,8 @@ install_tools() {
 	if [ "${#missing[@]}" -eq 0 ]; then return; fi
 	command -v apt-get >/dev/null || cannot "${missing[*]} must be installed, and there is no apt-get to do it"
 	apt-get update --quiet=2
-	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
-		debian-archive-keyring fuse-overlayfs "${missing[@]}" >/dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+		debian-archive-keyring "${missing[@]}" >/dev/null
 }
 
 # usage: make_base FOLDER
