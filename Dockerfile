@@ -81,14 +81,14 @@ COPY image/install-torch.sh image/torch-cu128.lock image/torch-cu130.lock /opt/c
 RUN /opt/comfyport/install-torch.sh
 ENV PIP_CONSTRAINT=/opt/comfyport/constraints.txt
 ENV UV_CONSTRAINT=/opt/comfyport/constraints.txt
-ENV UV_OVERRIDE=/opt/comfyport/overrides.txt
 
 COPY image/worker.lock /opt/comfyport/
 RUN uv pip install --no-deps --require-hashes --requirement /opt/comfyport/worker.lock
 
 COPY image/comfyui.lock image/smoke-test.sh /opt/comfyport/
 COPY --from=comfyui /opt/ComfyUI /opt/ComfyUI
-RUN uv pip install --constraint /opt/comfyport/comfyui.lock --requirement /opt/ComfyUI/requirements.txt \
+RUN uv pip install --constraint /opt/comfyport/comfyui.lock --override /opt/comfyport/overrides.txt \
+		--requirement /opt/ComfyUI/requirements.txt \
 	# The pictures of the gallery of templates, and what a debugger of the user interface reads: 100 MB.
 	&& find /opt/venv/lib \( -path '*/comfyui_workflow_templates/*.webp' -o -path '*/comfyui_frontend_package/*.map' \) -delete \
 	&& python -m compileall -q /opt/ComfyUI \

@@ -2,13 +2,13 @@
 
 import importlib.util
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import containers, layers
-from tests.container.conftest import BUILD_SECONDS
+from tests.container.conftest import BUILD_SECONDS, Service
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
 
@@ -16,18 +16,21 @@ LARGE = 50_000_000
 # Every file over 50 MB that may be in an image, without its version; all are libraries that torch loads.
 TORCH = {"libtorch_cpu", "libtorch_cuda", "libtorch_cuda_linalg"}
 CUDA = {
-    *(
-        "libcublas",
-        "libcublasLt",
-        "libcufft",
-        "libcurand",
-        "libcusolver",
-        "libcusolverMg",
-        "libcusparse",
-        "libcusparseLt",
-    ),
-    *("libcudnn_adv", "libcudnn_engines_precompiled", "libcudnn_heuristic"),
-    *("libnccl", "libnvJitLink", "libnvrtc", "libnvrtc.alt"),
+    "libcublas",
+    "libcublasLt",
+    "libcudnn_adv",
+    "libcudnn_engines_precompiled",
+    "libcudnn_heuristic",
+    "libcufft",
+    "libcurand",
+    "libcusolver",
+    "libcusolverMg",
+    "libcusparse",
+    "libcusparseLt",
+    "libnccl",
+    "libnvJitLink",
+    "libnvrtc",
+    "libnvrtc.alt",
 }
 # What Debian's torch is linked with, through Open MPI, and never calls on a CPU.
 DEBIAN = {"libLLVM-17", "libamd_comgr"}
@@ -115,3 +118,14 @@ def test_every_part_has_its_layer_from_what_changes_least_to_what_changes_most(i
         "ComfyUI",
         "ComfyUI's packages",
     ]
+
+
+@pytest.mark.parametrize("installer", ["pip install --no-index", "uv pip install --offline"])
+def test_no_installer_replaces_torch(start: Callable[..., Service], image: str, installer: str):
+    if image.endswith(":emulated"):
+        pytest.skip("this image has no torch")
+
+    container = start("sh", "-c", f"{installer} --dry-run 'torch>=99'")
+
+    assert container.end(within=BUILD_SECONDS) == 1
+    assert "torch==2." in container.output
