@@ -92,12 +92,15 @@ def _change(tag: str, options: argparse.Namespace, folder: Path) -> tuple[float,
     """Changes a line in src/ and builds again: seconds, and bytes of new layers, uncompressed."""
     context = folder / "context"
     context.mkdir()
-    with (copy_context(context) / "src" / "comfyport" / "status.py").open("a", encoding="utf-8") as file:
+    copy_context(context)
+    # Of several builds of one layer, buildah may go on from an older one: both builds are to start from the same.
+    _build(f"{tag}-before", options, folder, context, cached=True)
+    with (context / "src" / "comfyport" / "status.py").open("a", encoding="utf-8") as file:
         file.write(f"# {time.time()}\n")
     seconds = _build(f"{tag}-changed", options, folder, context, cached=True)
-    before = {layer.digest for layer in layers.of(tag)}
+    before = {layer.digest for layer in layers.of(f"{tag}-before")}
     added = sum(layer.size for layer in layers.of(f"{tag}-changed") if layer.digest not in before)
-    containers.output("podman", "rmi", f"{tag}-changed")
+    containers.output("podman", "rmi", f"{tag}-before", f"{tag}-changed")
     return seconds, added
 
 
