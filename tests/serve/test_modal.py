@@ -86,7 +86,7 @@ def test_the_image_is_the_dockerfile_with_its_context(platform: ModalEmulator, t
 
     uploaded = json.dumps(report["deployments"][0]["images"])
 
-    for name in ("src/start.sh", "src/handler.py", "src/comfyport/worker.py", "models.lock.json", "requirements.lock"):
+    for name in ("src/start.sh", "src/handler.py", "src/comfyport/worker.py", "models.lock.json", "image/worker.lock"):
         assert name in uploaded
     assert "ENTRYPOINT" in uploaded
     assert "tests/" not in uploaded
