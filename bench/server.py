@@ -99,7 +99,7 @@ def serving(content: Path, files: Sequence[File], *, rate: int, folder: Path) ->
     """
     program = nginx()
     (folder / "scratch").mkdir(parents=True)
-    ports = _free_ports(4)
+    ports = free_ports(4)
     (folder / "nginx.conf").write_text(_configuration(content, files, rate, ports), encoding="utf-8")
     errors = folder / "errors.log"
     with errors.open("wb") as log:
@@ -146,7 +146,8 @@ def _redirects(files: Sequence[File], port: int) -> str:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now, each another."""
     # All are held at once, so that they differ.
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(listening.getsockname()[1]) for listening in held]

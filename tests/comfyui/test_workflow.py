@@ -1,13 +1,7 @@
-"""What a workflow names, and its input files under other names."""
+"""A workflow's input files under other names."""
 
-from comfyport.comfyui.workflow import file_names, renamed
+from comfyport.comfyui.workflow import renamed
 from tests.workflows import node
-
-
-def test_the_last_parts_of_all_texts_may_be_model_files():
-    workflow = {"1": node("Load", name="sdxl\\base.safetensors", other="a/b.pt", prompt="a\nb", number=1)}
-
-    assert file_names(workflow) == {"base.safetensors", "b.pt"}
 
 
 def test_renaming_leaves_the_given_workflow_as_it_was():

@@ -79,6 +79,8 @@ def command(
         "--disable-auto-launch",
         f"--base-directory={folders.base}",
         f"--extra-model-paths-config={extra_paths}",
+        # By default it lies in ComfyUI's own tree, which may be read-only.
+        f"--database-url=sqlite:///{folders.base / 'user' / 'comfyui.db'}",
         *(("--cpu",) if device == "cpu" else ()),
         *installation.arguments,
     )

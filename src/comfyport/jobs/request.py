@@ -51,9 +51,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Wish:
-    """How a job wants its files: delivered how, and whether ComfyUI's temporary ones (previews) belong to them."""
+    """How a job wants its files: delivered how, and whether ComfyUI's temporary ones (previews) belong to them.
 
-    delivery: Delivery = "auto"
+    `delivery` is None for a job that leaves it to the worker.
+    """
+
+    delivery: Delivery | None = None
     include_temp: bool = False
 
 
@@ -193,10 +196,10 @@ def _wish(output: Any) -> Wish:
         return Wish()
     if not isinstance(output, dict):
         raise InvalidJob("""'output' must be an object such as {"delivery": "s3"}""")
-    delivery = output.get("delivery", "auto")
-    if delivery not in get_args(Delivery):
+    delivery = output.get("delivery")
+    if delivery is not None and delivery not in get_args(Delivery):
         raise InvalidJob(f"'output.delivery' must be one of {', '.join(get_args(Delivery))}")
-    return Wish(cast("Delivery", delivery), _flag(output.get("include_temp"), "output.include_temp"))
+    return Wish(cast("Delivery | None", delivery), _flag(output.get("include_temp"), "output.include_temp"))
 
 
 def _bucket(config: Any) -> Bucket | None:

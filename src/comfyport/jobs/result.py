@@ -26,7 +26,11 @@ class Timings:
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
-def answer(lists: dict[str, Any], timings: Timings) -> dict[str, Any]:
-    """The answer to a job that went well; `status` tells one that left nothing to deliver, as worker-comfyui does."""
+def answer(lists: dict[str, Any], problems: tuple[str, ...], timings: Timings) -> dict[str, Any]:
+    """The answer to a job that went well.
+
+    As worker-comfyui has it, `status` tells one that left nothing to deliver, and `errors` what is missing of the rest.
+    """
     status = {} if lists else {"status": "success_no_images"}
-    return {**status, "images": [], **lists, "timings": timings.as_json()}
+    errors = {"errors": list(problems)} if problems else {}
+    return {**status, "images": [], **lists, **errors, "timings": timings.as_json()}
