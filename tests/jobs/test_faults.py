@@ -22,7 +22,7 @@ from comfyport.serve.host import Host
 from comfyport.settings import Settings
 from emulators.comfyui import ComfyUIEmulator
 from tests import workflows
-from tests.conftest import TINY_CHECKPOINT, png, run, running_host
+from tests.conftest import TINY_CHECKPOINT, container_environ, png, run, running_host
 
 
 @contextmanager
