@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import ssl
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ class LoopbackServer:
     """A web application that serves from the moment `with` is entered until it is left.
 
     Subclasses build `app`. `port=0` picks a free port; `url` has no slash at its end.
-    With `handler_cancellation`, a handler is cancelled when its client hangs up.
+    With `handler_cancellation`, a handler is cancelled when its client hangs up; with `tls` it speaks https.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class LoopbackServer:
         host: str = "127.0.0.1",
         port: int = 0,
         handler_cancellation: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.app = app
         self.host = host
         self.port = port
+        self.tls = tls
         self._loop = asyncio.new_event_loop()
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.2, handler_cancellation=handler_cancellation
@@ -37,7 +40,7 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """The address that clients use, `http://127.0.0.1:PORT`."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,7 +57,7 @@ class LoopbackServer:
 
     async def _listen(self) -> None:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port)
+        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

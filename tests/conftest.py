@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from PIL import Image
 
@@ -22,6 +23,11 @@ from comfyport.models.volume import Volume
 from comfyport.serve.host import Host
 from comfyport.settings import Settings
 from emulators.hub import weights
+from emulators.runpod import RunPodEmulator
+
+# The same examples each time, and no time limit: other tests share the machine.
+hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("seeded")
 
 ROOT = Path(__file__).parent.parent
 EMULATOR = ROOT / "emulators" / "comfyui"
@@ -91,16 +97,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Container]]:
     with ExitStack() as stack:
 
         def start_program(*command: str | Path, **environ: str) -> Container:
-            process = stack.enter_context(_process(command, tmp_path, environ))
-            return Container(process)
+            return stack.enter_context(container(command, tmp_path, environ))
 
         yield start_program
 
 
 @contextmanager
-def _process(
-    command: tuple[str | Path, ...], tmp_path: Path, environ: dict[str, str]
-) -> Iterator["subprocess.Popen[str]"]:
+def container(command: tuple[str | Path, ...], tmp_path: Path, environ: dict[str, str]) -> Iterator[Container]:
+    """A program with the environment of a container on CPU and folders below `tmp_path`; killed at the end."""
     process = subprocess.Popen(
         [str(part) for part in command],
         env=container_environ(tmp_path, **environ),
@@ -111,7 +115,7 @@ def _process(
         start_new_session=True,
     )
     try:
-        yield process
+        yield Container(process)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -156,16 +160,32 @@ def running_host(
 
 @pytest.fixture(scope="session", params=installations())
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A running worker on each ComfyUI; the volume has the quickstart's upscaler and two files that are no models."""
+    """A running worker on each ComfyUI; its volume has upscalers, one in a folder, and files that are no models."""
     folder = tmp_path_factory.mktemp("worker")
     upscalers, checkpoints = (folder / "volume" / "models" / name for name in ("upscale_models", "checkpoints"))
     for directory in (upscalers, checkpoints):
         directory.mkdir(parents=True)
     (upscalers / "quickstart-4x.safetensors").write_bytes(weights.upscaler())
     (upscalers / "broken.safetensors").write_bytes(b"not a model")
+    (upscalers / "folder").mkdir()
+    (upscalers / "folder" / "inside.safetensors").write_bytes(weights.upscaler())
     (checkpoints / "present.safetensors").touch()
     with running_host(folder, request.param) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A running worker on the emulator, for nodes that not every real ComfyUI has."""
+    with running_host(tmp_path_factory.mktemp("worker")) as running:
+        yield running
+
+
+@pytest.fixture
+def platform() -> Iterator[RunPodEmulator]:
+    """The emulated RunPod, with an endpoint that has no worker yet."""
+    with RunPodEmulator() as emulator:
+        yield emulator
 
 
 def run(host: Host, job_input: Any) -> dict[str, Any]:

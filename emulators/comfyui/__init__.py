@@ -1,4 +1,4 @@
-"""Plays ComfyUI v0.3.64: its command line, HTTP and websocket interface, queue, history, cache and 19 nodes.
+"""Plays ComfyUI v0.3.64: its command line, HTTP and websocket interface, queue, history, cache and 28 nodes.
 
 `python emulators/comfyui/main.py --port 8188` is started like ComfyUI's own main.py; `ComfyUIEmulator` is the
 same inside a test.
@@ -11,8 +11,9 @@ ComfyUI (on a CPU) and expects the same answers. What was observed there, and wh
   that a missing upscale model is an `execution_error` and no refusal.
 - order.py, progress.py: the order of nodes and messages; `execution_success` comes before /history holds the
   prompt, and `executing` with node null after that.
-- cache.py: nodes are recognised by what they depend on; only what the latest prompt contains is kept; the
-  fingerprint of a loaded image is written into the prompt (`is_changed`) and so into saved files.
+- cache.py: nodes are recognised by what they depend on; only what the latest prompt contains is kept, with
+  --cache-lru more, with --cache-none nothing; the fingerprint of a loaded image is written into the prompt
+  (`is_changed`) and so into saved files.
 - execute.py: an interrupt is noticed between nodes and steps; errors carry the inputs as text.
 - sockets.py: a client that comes back hears which node runs; when an old connection of a client id ends, a newer
   one of that id goes silent too.
@@ -22,8 +23,9 @@ ComfyUI (on a CPU) and expects the same answers. What was observed there, and wh
 - options.py: every flag; like the real one, it does not start if the base directory lacks `custom_nodes`.
 
 What is not real: models are only opened (weights.py) and what a sampler would give is drawn from its seed, texts
-and settings (drawing.py): no contract test runs a model. An upscale model always enlarges four times. For a
-long job let each KSampler step take time (`step_seconds`). There is no user interface; tooltips and
+and settings (drawing.py): no contract test runs a model. An upscale model always enlarges four times. Videos, sound
+and latents are stand-ins (nodes_media.py), and of VHS_VideoCombine, which is not ComfyUI's own, only what it reports
+is true. For a long job let each KSampler step take time (`step_seconds`). There is no user interface; tooltips and
 descriptions are left out; outputs are in the order of the prompt where ComfyUI's order is by chance; without
 --base-directory a temporary folder is used. Tracebacks are those of this program.
 """

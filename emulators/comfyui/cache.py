@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import uuid
-from typing import Any
+from typing import Any, TypeVar
 
 from emulators.comfyui.folders import Folders
 from emulators.comfyui.node import Node
@@ -13,12 +13,20 @@ from emulators.comfyui.validate import Prompt, is_link
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Cache:
-    """ComfyUI's classic cache: results are found by what they depend on, not by the id of the node."""
+    """ComfyUI's cache: results are found by what they depend on, not by the id of the node.
 
-    def __init__(self, folders: Folders) -> None:
+    Its classic one holds the latest prompt's. `lru` holds more, up to that many results when a prompt begins; `none`
+    forgets them all then.
+    """
+
+    def __init__(self, folders: Folders, *, lru: int = 0, none: bool = False) -> None:
         self.folders = folders
+        self._lru = lru
+        self._none = none
         self.clear()
 
     def clear(self) -> None:
@@ -28,6 +36,8 @@ class Cache:
         self._values: dict[str, tuple[Any, ...]] = {}
         self._shown: dict[str, dict[str, Any]] = {}
         self._instances: dict[tuple[str, str], Node] = {}
+        self._prompts = 0
+        self._used: dict[str, int] = {}
 
     def begin(self, prompt: Prompt) -> None:
         """Takes up a prompt and forgets what it does not contain.
@@ -38,9 +48,10 @@ class Cache:
         self._prompt, self._keys = prompt, {}
         for node_id in prompt:
             self._keys[node_id] = self._key(node_id, frozenset())
-        used = set(self._keys.values())
-        self._values = {key: values for key, values in self._values.items() if key in used}
-        self._shown = {key: shown for key, shown in self._shown.items() if key in used}
+        self._prompts += 1
+        self._used |= dict.fromkeys(self._keys.values(), self._prompts)
+        self._values = self._kept(self._values)
+        self._shown = self._kept(self._shown)
         present = {(node_id, node["class_type"]) for node_id, node in prompt.items()}
         self._instances = {place: node for place, node in self._instances.items() if place in present}
 
@@ -69,6 +80,18 @@ class Cache:
         """`shown` of every node of the prompt that shows something."""
         found = {node_id: self.shown(node_id) for node_id in self._prompt}
         return {node_id: shown for node_id, shown in found.items() if shown is not None}
+
+    def _kept(self, results: dict[str, T]) -> dict[str, T]:
+        """What is left of results by key when a prompt begins; an LRU cache forgets whole prompts, oldest first."""
+        if self._none:
+            return {}
+        if not self._lru:
+            return {key: result for key, result in results.items() if self._used[key] == self._prompts}
+        oldest = 0
+        while len(results) > self._lru and oldest < self._prompts:
+            oldest += 1
+            results = {key: result for key, result in results.items() if self._used[key] >= oldest}
+        return results
 
     def _key(self, node_id: str, below: frozenset[str]) -> str:
         """A digest of what a node's result depends on; unlike any other if that cannot be said."""

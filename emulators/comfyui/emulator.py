@@ -50,6 +50,8 @@ class ComfyUIEmulator(LoopbackServer):
         disable_metadata: bool = False,
         previews: bool = False,
         preview_size: int = 512,
+        cache_lru: int = 0,
+        cache_none: bool = False,
         max_upload_megabytes: float = 100.0,
         cpu: bool = True,
         argv: Sequence[str] = ("main.py",),
@@ -70,7 +72,7 @@ class ComfyUIEmulator(LoopbackServer):
         features = {"supports_preview_metadata": True, "max_upload_size": max_bytes}
         self._queue = PromptQueue(self._tell_status)
         self._sockets = Sockets(self._status, features, self.faults)
-        settings = Settings(disable_metadata, step_seconds, previews, preview_size)
+        settings = Settings(disable_metadata, step_seconds, previews, preview_size, cache_lru, cache_none)
         self._worker = Worker(self._queue, self._sockets, self.folders, settings, self.faults, crash or self._vanish)
         prompts = PromptRoutes(self._queue, self._worker, self.folders, self.faults)
         self.prompts = prompts.prompts

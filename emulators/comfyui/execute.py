@@ -52,7 +52,7 @@ class Worker(threading.Thread):
         self._settings = settings
         self._faults = faults
         self._crash = crash
-        self._cache = Cache(folders)
+        self._cache = Cache(folders, lru=settings.cache_lru, none=settings.cache_none)
         self._interrupt = threading.Event()
         self._ended = threading.Event()
 

@@ -23,12 +23,14 @@ Preview = tuple[str, Image.Image, int]
 
 @dataclass(frozen=True)
 class Settings:
-    """What nodes need to know of how the emulator was started."""
+    """What running prompts and their nodes need to know of how the emulator was started."""
 
     disable_metadata: bool = False
     step_seconds: float = 0.0
     preview: bool = False
     preview_size: int = 512
+    cache_lru: int = 0
+    cache_none: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ SWITCHES_WITHOUT_EFFECT = """
     auto-launch disable-auto-launch cuda-malloc disable-cuda-malloc force-fp32 force-fp16 fp32-unet fp64-unet
     bf16-unet fp16-unet fp8_e4m3fn-unet fp8_e5m2-unet fp8_e8m0fnu-unet fp16-vae fp32-vae bf16-vae cpu-vae
     fp8_e4m3fn-text-enc fp8_e5m2-text-enc fp16-text-enc fp32-text-enc bf16-text-enc force-channels-last
-    disable-ipex-optimize supports-fp8-compute cache-classic cache-none use-split-cross-attention
+    disable-ipex-optimize supports-fp8-compute cache-classic use-split-cross-attention
     use-quad-cross-attention use-pytorch-cross-attention use-sage-attention use-flash-attention
     disable-xformers force-upcast-attention dont-upcast-attention gpu-only highvram normalvram lowvram novram
     async-offload force-non-blocking disable-smart-memory deterministic mmap-torch-files disable-mmap
@@ -18,7 +18,7 @@ SWITCHES_WITHOUT_EFFECT = """
 """
 
 VALUES_WITHOUT_EFFECT = """
-    tls-keyfile tls-certfile cuda-device default-device oneapi-device-selector cache-lru reserve-vram
+    tls-keyfile tls-certfile cuda-device default-device oneapi-device-selector reserve-vram
     default-hashing-function front-end-version front-end-root comfy-api-base database-url
 """
 
@@ -63,6 +63,8 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         help="send pictures while a sampler works, unless none (none)",
     )  # fmt: skip
     parser.add_argument("--preview-size", type=int, default=512, help="longest side of such a picture (512)")
+    parser.add_argument("--cache-lru", type=int, default=0, help="remember that many results (only the last prompt's)")
+    parser.add_argument("--cache-none", action="store_true", help="remember no results")
     parser.add_argument("--quick-test-for-ci", action="store_true", help="end before listening")
     parser.add_argument("--verbose", nargs="?", const="DEBUG", default="INFO", choices=VERBOSITIES)
 

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             disable_metadata=options.disable_metadata,
             previews=options.preview_method != "none",
             preview_size=options.preview_size,
+            cache_lru=options.cache_lru,
+            cache_none=options.cache_none,
             max_upload_megabytes=options.max_upload_size,
             cpu=options.cpu,
             argv=sys.argv if arguments is None else ["main.py", *arguments],

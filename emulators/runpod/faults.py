@@ -7,11 +7,14 @@ PASSING = {
     "flashboot_400": "a job-take is answered 400, as on endpoints with FlashBoot; the SDK asks again",
     "take_500": "a job-take is answered 500; the SDK logs it and asks again",
     "lose_result_once": "the post of a final result is answered 500 and not kept; the SDK posts again",
+    "refuse_result_once": "the post of a final result is answered 400 and not kept; the SDK gives up",
     "cut_result_once": "the post of a final result is cut off and not kept; the SDK gives up",
 }
 STANDING = {
     "slow_take": "every job arrives at its worker only some time after the platform handed it out",
     "refuse_result": "every final result is answered 400 and never kept",
+    "refuse_progress": "progress and chunks of a stream are answered 500 and not kept",
+    "slow_progress": "progress and chunks of a stream are kept and answered only after some time",
     "late_progress_sticks": "progress after the result puts the job back to IN_PROGRESS (runpod-python#250)",
 }
 

@@ -47,9 +47,9 @@ class Job:
     """A request and what became of it.
 
     `passed_on` holds the top-level fields that the worker sees besides `id` and `input`. `result` holds
-    `output` and `error` as the worker posted them. `chunks` is everything streamed, `late` every report that
-    came too late to count. `stop_pod`: the result asked for the worker's end. `gone`: forgotten, as if it had
-    never been. `stuck`: put back to IN_PROGRESS for good.
+    `output` and `error` as the worker posted them. `reports` is all progress that counted, `chunks` everything
+    streamed, `late` every report that came too late to count. `stop_pod`: the result asked for the worker's end.
+    `gone`: forgotten, as if it had never been. `stuck`: put back to IN_PROGRESS for good.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Job:
     status: Status = Status.IN_QUEUE
     worker_id: str | None = None
     result: JsonObject = field(default_factory=dict)
+    reports: list[JsonObject] = field(default_factory=list)
     chunks: list[Any] = field(default_factory=list)
     late: list[JsonObject] = field(default_factory=list)
     stop_pod: bool = False
@@ -111,6 +112,7 @@ class Job:
 
     def progress(self, body: JsonObject) -> None:
         """What the worker wants shown while it works."""
+        self.reports.append(body)
         self.result = {"output": body.get("output")}
 
     def stick(self, body: JsonObject) -> None:

@@ -48,6 +48,7 @@ class RunPodEmulator(LoopbackServer):
         runsync_results_seconds: float = 60.0,
         webhook_retry_seconds: float = 10.0,
         slow_take_seconds: float = 2.0,
+        slow_progress_seconds: float = 2.0,
     ) -> None:
         self.endpoint_id = endpoint_id
         self.api_key = api_key
@@ -55,7 +56,12 @@ class RunPodEmulator(LoopbackServer):
         self.faults = Faults(faults)
         self._endpoint = Endpoint()
         self._dispatcher = Dispatcher(self._endpoint, self.faults, webhook_retry_seconds=webhook_retry_seconds)
-        self._workers = WorkerApi(self._dispatcher, poll_seconds=poll_seconds, slow_take_seconds=slow_take_seconds)
+        self._workers = WorkerApi(
+            self._dispatcher,
+            poll_seconds=poll_seconds,
+            slow_take_seconds=slow_take_seconds,
+            slow_progress_seconds=slow_progress_seconds,
+        )
         terms = Terms(Policy(execution_timeout_seconds, ttl_seconds), run_results_seconds, runsync_results_seconds)
         self._clients = ClientApi(self._dispatcher, api_key=api_key, terms=terms)
         super().__init__(self._application(), port=port)
@@ -117,6 +123,11 @@ class RunPodEmulator(LoopbackServer):
     def status(self, job_id: str) -> JsonObject:
         """What `/status` says of a job."""
         return self._on_loop(lambda: self._find(job_id).describe())
+
+    def retry(self, job_id: str) -> JsonObject:
+        """Queues a failed or timed-out job again under its id; the answer of `/status`."""
+        self._on_loop(lambda: self._dispatcher.retry(self._find(job_id)))
+        return self.status(job_id)
 
     def cancel(self, job_id: str) -> JsonObject:
         """Cancels a job as `/cancel` does and returns its status."""

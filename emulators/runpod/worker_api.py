@@ -30,12 +30,15 @@ class HungUp:
 class WorkerApi:
     """The routes below `/v2/{endpoint}/` that workers use. `pings` lists the heartbeats."""
 
-    def __init__(self, dispatcher: Dispatcher, *, poll_seconds: float, slow_take_seconds: float) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, *, poll_seconds: float, slow_take_seconds: float, slow_progress_seconds: float
+    ) -> None:
         self.pings: list[Ping] = []
         self._dispatcher = dispatcher
         self._faults = dispatcher.faults
         self._poll_seconds = poll_seconds
         self._slow_take_seconds = slow_take_seconds
+        self._slow_progress_seconds = slow_progress_seconds
 
     def routes(self) -> list[web.RouteDef]:
         """The routes and what answers them."""
@@ -88,8 +91,10 @@ class WorkerApi:
         raw = await request.read()
         body = _json_object(raw)
         is_result = body.get("status") != "IN_PROGRESS"
-        if len(raw) > RESULT_LIMIT or (is_result and self._faults.strikes("refuse_result")):
+        if len(raw) > RESULT_LIMIT or (is_result and self._refuses_result()):
             raise web.HTTPBadRequest(text="Bad Request")
+        if not is_result:
+            await self._struggle_with_progress()
         if is_result and self._faults.strikes("lose_result_once"):
             raise web.HTTPInternalServerError
         if is_result and self._faults.strikes("cut_result_once"):
@@ -100,6 +105,7 @@ class WorkerApi:
         """One chunk of a generator's output, `{"output": …}`."""
         self._hear(request)
         chunk = _json_object(await request.read())
+        await self._struggle_with_progress()
         return _answer(self._dispatcher.stream(request.match_info["worker"], request.match_info["job"], chunk))
 
     async def _take(self, request: web.Request, wanted: int) -> list[JsonObject]:
@@ -111,6 +117,15 @@ class WorkerApi:
         if jobs and self._faults.strikes("slow_take"):
             await asyncio.sleep(self._slow_take_seconds)
         return [job.for_worker() for job in jobs]
+
+    def _refuses_result(self) -> bool:
+        return self._faults.strikes("refuse_result") or self._faults.strikes("refuse_result_once")
+
+    async def _struggle_with_progress(self) -> None:
+        if self._faults.strikes("refuse_progress"):
+            raise web.HTTPInternalServerError
+        if self._faults.strikes("slow_progress"):
+            await asyncio.sleep(self._slow_progress_seconds)
 
     def _hear(self, request: web.Request) -> Connection:
         connection = request.transport or HungUp()

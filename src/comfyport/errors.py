@@ -10,14 +10,18 @@
             ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
-            JobCancelled, JobLost, OutputFailed, NoOutputs, QueueFull, JobUnknown
+            JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
+            AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
+            ResultDropped, NotRetryable
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
-        Unauthorized            an HTTP request without the right key
+        RequestError            an HTTP request that is not served
+            Unauthorized, BodyTooLarge, IdempotencyKeyReused, RouteUnknown, MethodNotAllowed, NotOffered
 
 Each class has a stable `code`; its message says what happened and what to do; `details` holds the facts
 behind the message as data. Only the doors (`serve/`, `cli/`) turn errors into text, JSON and exit status.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -314,7 +318,7 @@ class InputFailed(JobError):
 
 
 class WorkflowRejected(JobError):
-    """ComfyUI's validation refuses the workflow."""
+    """The workflow cannot run, as we see before it is queued, or as ComfyUI's validation does."""
 
     code = "workflow_rejected"
 
@@ -382,23 +386,69 @@ class NoOutputs(JobError):
 
     code = "no_outputs"
 
-    def __init__(self, prompt_id: str) -> None:
+    def __init__(self, prompt_id: str, left_out: Sequence[str] = ()) -> None:
         super().__init__("Job processing failed")
         self.details = {
-            "problems": [f"No outputs found in history for prompt {prompt_id}."],
+            "problems": [f"No outputs found in history for prompt {prompt_id}.", *left_out],
             "hint": "The workflow needs an output node that runs, for example SaveImage.",
         }
 
 
+class DeliveryUnavailable(JobError):
+    """The job wants its files where this worker cannot bring them."""
+
+    code = "delivery_unavailable"
+
+
+class DeliveryFailed(JobError):
+    """A result could not be brought to the bucket or the volume."""
+
+    code = "delivery_failed"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The output {name} could not be delivered: {reason}.", name=name, reason=reason)
+
+
+class AnswerTooLarge(JobError):
+    """The results make an answer that the platform would lose."""
+
+    code = "answer_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"The answer has {size / 1e6:.1f} MB and may have {limit / 1e6:.1f} MB. Set BUCKET_ENDPOINT_URL and its "
+            "credentials, send `s3Config` with the job, or mount a volume; ANSWER_LIMIT_MB sets the limit.",
+            size=size,
+            limit=limit,
+        )
+
+
+class AnswerRefused(JobError):
+    """RunPod does not take an answer: larger than its limit, or for reasons of its own (`status`, if it was asked)."""
+
+    code = "answer_refused"
+
+    def __init__(self, size: int, status: int | None, *, limit: int) -> None:
+        reason = f"RunPod refused it with HTTP {status}" if status else f"RunPod takes {limit} bytes at most"
+        super().__init__(
+            f"The job is done, but its answer of {size} bytes could not be sent: {reason}. "
+            "Ask for fewer or smaller outputs, or have them delivered to S3.",
+            size=size,
+            limit=limit,
+            status=status,
+        )
+
+
 class QueueFull(JobError):
-    """As many jobs wait as may wait."""
+    """As many jobs wait as may wait, or they are as large as they may be together."""
 
     code = "queue_full"
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(self, waiting: int, *, retry_after: int, setting: str = "QUEUE_SIZE") -> None:
         super().__init__(
-            f"{waiting} jobs are waiting already. Send the job again later, or raise QUEUE_SIZE.",
+            f"{waiting} jobs are waiting already. Send the job again in about {retry_after} s, or raise {setting}.",
             waiting=waiting,
+            retry_after=retry_after,
         )
 
 
@@ -409,7 +459,57 @@ class JobUnknown(JobError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"There is no job {job_id}. Results are kept for a limited time; see RESULT_SECONDS.", id=job_id
+            f"There is no job {job_id[:100]}. Results are kept for a limited time; see RESULT_SECONDS.",
+            id=job_id[:100],
+        )
+
+
+class PolicyExceeded(JobError):
+    """A job lived or ran longer than the `policy` that came with it allows."""
+
+    code = "policy_exceeded"
+
+    def __init__(self, policy: str, *, seconds: float) -> None:
+        super().__init__(
+            f"{policy} exceeded: the job was ended after {seconds:g} s, as its policy asks.",
+            policy=policy,
+            seconds=seconds,
+        )
+
+
+class WorkerStopped(JobError):
+    """The worker was stopped, or cannot go on, and the job with it."""
+
+    code = "worker_stopped"
+
+    def __init__(self, when: str) -> None:
+        super().__init__(f"The worker was stopped {when}. Send the job again.")
+
+
+class ResultDropped(JobError):
+    """A job's result was given up early, to make room for newer ones."""
+
+    code = "result_dropped"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(
+            f"The job {job_id} ended as {status}, but its result was dropped to make room for newer ones. "
+            "Fetch results sooner, let them be delivered to a bucket, or raise QUEUE_BYTES.",
+            id=job_id,
+            status=status,
+        )
+
+
+class NotRetryable(JobError):
+    """A job was asked to run again that neither failed nor timed out."""
+
+    code = "not_retryable"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(
+            f"The job {job_id} is {status}. Only one that is FAILED or TIMED_OUT can run again.",
+            id=job_id,
+            status=status,
         )
 
 
@@ -432,10 +532,67 @@ class RemoteJobFailed(ComfyportError):
         self.details |= {"error_code": code, "details": details}
 
 
-class Unauthorized(ComfyportError):
+class RequestError(ComfyportError):
+    """An HTTP request that is not served, whatever job it brings."""
+
+    code = "request_error"
+
+
+class Unauthorized(RequestError):
     """An HTTP request without the right key."""
 
     code = "unauthorized"
 
     def __init__(self) -> None:
         super().__init__("This needs the header `Authorization: Bearer <COMFYPORT_API_KEY>`.")
+
+
+class BodyTooLarge(RequestError):
+    """A request's body is larger than this door takes."""
+
+    code = "body_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The request's body is larger than {limit} bytes. Send large inputs as URLs, or raise BODY_BYTES.",
+            limit=limit,
+        )
+
+
+class IdempotencyKeyReused(RequestError):
+    """An Idempotency-Key came back with another body."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"This Idempotency-Key belongs to the job {job_id}, whose body was another. Use a new key for a new job.",
+            id=job_id,
+        )
+
+
+class RouteUnknown(RequestError):
+    """There is nothing at this path."""
+
+    code = "route_unknown"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is nothing at {path[:200]}. `/docs` lists every route.")
+
+
+class MethodNotAllowed(RequestError):
+    """The path is there, the method is not."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"{path[:200]} does not take {method[:20]}. `/docs` lists every route.")
+
+
+class NotOffered(RequestError):
+    """The queue behind this door cannot do what was asked for."""
+
+    code = "not_offered"
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(f"The queue behind this endpoint does not offer {feature}.", feature=feature)

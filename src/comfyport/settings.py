@@ -4,6 +4,7 @@
 `python -m comfyport.settings` prints the README's table; a test keeps the two the same.
 """
 
+import base64
 import dataclasses
 import os
 import shlex
@@ -85,6 +86,39 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _bucket_url(text: str) -> str:
+    if not text.startswith(("http://", "https://", "gs://", "az://")):
+        raise ValueError("write an address that starts with https://, gs:// or az://")
+    return text.rstrip("/")
+
+
+def _link_seconds(text: str) -> int:
+    seconds = _count(text)
+    if seconds > 7 * 24 * 3600:
+        raise ValueError("signed links last 604800 seconds (7 days) at most")
+    return seconds
+
+
+def _megabytes(text: str) -> float:
+    try:
+        megabytes = float(text)
+    except ValueError:
+        raise ValueError("write a number of megabytes") from None
+    if not 0 < megabytes < float("inf"):
+        raise ValueError("write a number of megabytes above 0")
+    return megabytes
+
+
+def _webhook_secret(text: str) -> Secret:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("write whsec_ and 24 to 64 random bytes in base64")
+    return Secret(text)
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -114,7 +148,7 @@ class _FromEnvironment:
                 try:
                     values[field.name] = field.metadata["parse"](text)
                 except ValueError as error:
-                    shown = "********" if field.metadata["parse"] is Secret else text
+                    shown = "********" if isinstance(field.default, Secret) else text
                     raise InvalidSetting(name, shown, str(error)) from None
         return cls(**values)
 
@@ -225,17 +259,100 @@ class Settings(_FromEnvironment):
     refresh_worker: bool = _setting(
         "REFRESH_WORKER", False, "On RunPod: have the worker replaced by a fresh one after each job.", _boolean
     )
+    input_files: int = _setting("INPUT_FILES", 64, "Files that a job may bring.", _count)
+    input_file_mb: int = _setting("INPUT_FILE_MB", 500, "Megabytes that one of a job's files may have.", _count)
+    input_mb: int = _setting("INPUT_MB", 1000, "Megabytes that a job's files may have together.", _count)
+    input_megapixels: int = _setting(
+        "INPUT_MEGAPIXELS", 150, "Megapixels that an input picture may have, all its frames together.", _count
+    )
+    input_seconds: float = _setting(
+        "INPUT_SECONDS", 120.0, "Seconds that fetching one of a job's files from its URL may take.", _seconds
+    )
+    output_delivery: Literal["auto", "base64", "s3", "volume"] | None = _setting(
+        "OUTPUT_DELIVERY",
+        None,
+        "How files are delivered for jobs that do not say: `auto`, `base64`, `s3` or `volume`.",
+        _choice("auto", "base64", "s3", "volume"),
+        shown="`s3` if `BUCKET_ENDPOINT_URL` is set, else `auto`",
+    )
+    answer_limit_mb: float | None = _setting(
+        "ANSWER_LIMIT_MB",
+        None,
+        "Largest answer in MB; files that do not fit go to the bucket, else to the volume.",
+        _megabytes,
+        shown="20 on RunPod, else 100",
+    )
+    bucket_endpoint: str = _setting(
+        "BUCKET_ENDPOINT_URL",
+        "",
+        "Where files are put: an S3 address with or without the bucket in it, `gs://BUCKET` or `az://ACCOUNT/CONTAINER`.",
+        _bucket_url,
+    )
+    bucket_access_key_id: Secret = _setting("BUCKET_ACCESS_KEY_ID", Secret(""), "The bucket's access key id.", Secret)
+    bucket_secret_access_key: Secret = _setting(
+        "BUCKET_SECRET_ACCESS_KEY",
+        Secret(""),
+        "The bucket's secret key; of Google a service account's key as JSON, of Azure the account's key.",
+        Secret,
+    )
+    bucket_name: str = _setting(
+        "BUCKET_NAME",
+        "",
+        "The bucket, if the address does not name it.",
+        shown="month and year, as `11-26`",
+    )
+    bucket_region: str = _setting(
+        "BUCKET_REGION", "", "The bucket's region.", shown="the one in the address, else `us-east-1`"
+    )
+    bucket_prefix: str = _setting("BUCKET_PREFIX", "", "What the files' keys begin with, before the job's id.")
+    bucket_public_url: str = _setting(
+        "BUCKET_PUBLIC_URL", "", "Address below which the bucket's files are public: links are that, not signed.", _url
+    )
+    bucket_link_seconds: int = _setting(
+        "BUCKET_LINK_SECONDS", 7 * 24 * 3600, "Seconds that signed links last, 7 days at most.", _link_seconds
+    )
+    allow_private_urls: bool = _setting(
+        "ALLOW_PRIVATE_URLS",
+        False,
+        "Let addresses in jobs lead to private networks and loopback, and be http: for tests and closed networks.",
+        _boolean,
+    )
     host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
     port: int = _setting("PORT", 8000, "The port that the HTTP door listens on.", _port)
     api_key: Secret = _setting(
         "COMFYPORT_API_KEY",
         Secret(""),
-        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping` and `/health` stay open. "
+        "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping`, `/health` and `/docs` stay open. "
         "`comfyport run` sends it.",
         Secret,
     )
     queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
+    queue_bytes: int = _setting(
+        "QUEUE_BYTES",
+        1 << 30,
+        "Bytes that waiting jobs and kept results may take in the HTTP door's memory; the oldest results go first.",
+        _count,
+    )
     result_seconds: float = _setting("RESULT_SECONDS", 1800.0, "Seconds that the HTTP door keeps a result.", _seconds)
+    body_bytes: int = _setting("BODY_BYTES", 64 << 20, "Bytes that a request to the HTTP door may have.", _count)
+    cors_origins: tuple[str, ...] = _setting(
+        "CORS_ORIGINS",
+        (),
+        "Origins whose pages may call the HTTP door, separated by commas, or `*`. Unset: none.",
+        _words,
+    )
+    stop_seconds: float = _setting(
+        "STOP_SECONDS",
+        4.0,
+        "Seconds that a job at the HTTP door may go on after the worker was told to stop.",
+        _seconds,
+    )
+    webhook_secret: Secret = _setting(
+        "WEBHOOK_SECRET",
+        Secret(""),
+        "`whsec_` and 24 to 64 bytes in base64: signs webhooks as Standard Webhooks has it. Unset: not signed.",
+        _webhook_secret,
+    )
     hf_token: Secret = _setting(
         "HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret
     )
@@ -260,6 +377,12 @@ class Settings(_FromEnvironment):
         "",
         "Set by RunPod: where a serverless worker takes its jobs. Chooses the RunPod door.",
     )
+    stream_progress: bool = _setting(
+        "STREAM_PROGRESS",
+        True,
+        "On RunPod: a job's progress goes to `/stream` too, not only to `/status`.",
+        _boolean,
+    )
     log_level: str = _setting(
         "LOG_LEVEL",
         "info",
@@ -279,7 +402,7 @@ class Settings(_FromEnvironment):
     @classmethod
     def secret_names(cls) -> frozenset[str]:
         """The variables that hold a secret, those of the platforms included."""
-        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if field.metadata["parse"] is Secret}
+        ours = {field.metadata["name"] for field in dataclasses.fields(cls) if isinstance(field.default, Secret)}
         return frozenset(ours | _PLATFORM_SECRETS)
 
     @property
@@ -289,6 +412,19 @@ class Settings(_FromEnvironment):
             return self.volume
         places = (Path("/runpod-volume"), Path("/workspace"), Path("/cache"))
         return next((place for place in places if place.is_dir()), Path("/data"))
+
+    @property
+    def answer_limit(self) -> int:
+        """The largest answer in bytes: what was set, or what the platform takes."""
+        # RunPod answers 400 to a larger result and loses it (docs.runpod.io, "Operation reference").
+        default = 20.0 if self.runpod_job_url else 100.0
+        return int((self.answer_limit_mb or default) * 1e6)
+
+    @property
+    def lasting_volume(self) -> Path | None:
+        """The volume if it outlives the container: one that was set or mounted."""
+        folder = self.volume_folder
+        return folder if self.volume or folder != Path("/data") or os.path.ismount(folder) else None
 
 
 @dataclass(frozen=True)

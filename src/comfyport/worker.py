@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,17 +21,22 @@ import aiohttp
 from comfyport.comfyui import gpu
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
+from comfyport.comfyui.inventory import Inventory
 from comfyport.comfyui.launch import Folders, Installation, command
 from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
 from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.errors import ComfyportError
-from comfyport.jobs.delivery import Deliverer
+from comfyport.jobs.delivery.deliverer import Deliverer, Means
+from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.jobs.events import Observer, unobserved
-from comfyport.jobs.leftovers import Leftovers, prompts_cached
+from comfyport.jobs.hints import Hints
+from comfyport.jobs.inputs import Inputs
+from comfyport.jobs.leftovers import Leftovers, nodes_cached
 from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
+from comfyport.jobs.staging import Limits
 from comfyport.models import lock
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
@@ -72,9 +78,14 @@ class Worker:
             if self._downloads:
                 stack.push_async_callback(self._download.stop)
                 await self._download.start(prefetch=self.settings.prefetch != "off")
+            storage = self._storage(client)
+            leftovers = Leftovers(storage, nodes_cached(self.settings.comfyui_arguments))
+            leftovers.clear()
+            stack.callback(leftovers.clear)
             self.comfyui = await stack.enter_async_context(self._comfyui(client, entries))
-            self._performer = self._new_performer(client)
-            stack.push_async_callback(self._performer.leftovers.clear)
+            inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
+            self._performer = self._new_performer(client, storage, leftovers, inventory)
+            await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
             stack.push_async_callback(_ended, self._starting)
@@ -145,20 +156,62 @@ class Worker:
             logger.error("ComfyUI has died %d times in a row; this worker asks to be replaced", deaths)
         return self.settings.refresh_worker or deaths >= DEATHS_BEFORE_REFRESH
 
-    def _new_performer(self, client: Client) -> Performer:
-        remote = bool(self.settings.comfyui_url)
-        storage: Storage = RemoteStorage(client, self._folder / "temp") if remote else LocalStorage(self._folder)
+    def _new_performer(self, client: Client, storage: Storage, leftovers: Leftovers, inventory: Inventory) -> Performer:
         return Performer(
             self.comfyui,
             client,
+            Inputs(storage, self._folder / "staging", self._limits),
             storage,
-            Checker(client, hint=lambda name: ""),
+            Checker(inventory, self._hints()),
             Reclaimer(client, self.comfyui, hang_seconds=self.settings.cancel_seconds),
-            Deliverer(),
-            Leftovers(storage, 0 if remote else prompts_cached(self.settings.comfyui_arguments)),
+            Deliverer(self._means()),
+            leftovers,
             self.board,
             self.settings.job_timeout,
             self.settings.comfy_org_api_key.reveal(),
+        )
+
+    def _hints(self) -> Hints:
+        load = partial(lock.load, self.settings.lock)
+        return Hints(load, self.settings.model_groups, self.board, downloads=self._downloads)
+
+    def _means(self) -> Means:
+        settings = self.settings
+        bucket, problem = account_set_up(
+            settings.bucket_endpoint,
+            name=settings.bucket_name,
+            region=settings.bucket_region,
+            prefix=settings.bucket_prefix,
+            access_key_id=settings.bucket_access_key_id.reveal(),
+            secret_access_key=settings.bucket_secret_access_key.reveal(),
+            public_url=settings.bucket_public_url,
+            link_seconds=settings.bucket_link_seconds,
+        )
+        if problem:
+            logger.error("%s", problem)
+        return Means(
+            answer_limit=settings.answer_limit,
+            bucket=bucket,
+            bucket_problem=problem,
+            volume=settings.lasting_volume,
+            default=settings.output_delivery or ("s3" if settings.bucket_endpoint else "auto"),
+            private_urls=settings.allow_private_urls,
+        )
+
+    def _storage(self, client: Client) -> Storage:
+        if self.settings.comfyui_url:
+            return RemoteStorage(client, self._folder / "temp")
+        return LocalStorage(self._folder)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(
+            files=self.settings.input_files,
+            file_bytes=self.settings.input_file_mb * 10**6,
+            total_bytes=self.settings.input_mb * 10**6,
+            pixels=self.settings.input_megapixels * 10**6,
+            fetch_seconds=self.settings.input_seconds,
+            private_urls=self.settings.allow_private_urls,
         )
 
     @property

@@ -93,7 +93,7 @@ def test_progress_is_told_where_there_is_no_terminal(door: str, tmp_path: Path):
 
 
 def test_ctrl_c_cancels_the_job(door: str, tmp_path: Path):
-    process = command(written(tmp_path, workflows.sampled("a.safetensors", steps=500)), "-e", door)
+    process = command(written(tmp_path, workflows.sampled("a.safetensors", steps=500)), "-e", door, "-o", tmp_path)
     assert process.stderr is not None
     while "KSampler" not in (line := process.stderr.readline()):
         assert line, "the command ended before the job was at work"

@@ -44,7 +44,7 @@ async def finished(client: Client, workflow: dict[str, Any]) -> tuple[dict[str, 
             messages.append(message)
 
     async with Listener(client, client_id, hear) as listener:
-        prompt_id = await client.submit(workflow, client_id=client_id, extra_data={})
+        prompt_id = (await client.submit(workflow, client_id=client_id, extra_data={})).prompt_id
         return await ended(client, listener, prompt_id), messages
 
 

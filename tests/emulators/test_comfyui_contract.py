@@ -401,6 +401,58 @@ async def test_a_batch_becomes_an_animation(client: Client) -> None:
     assert (shown["animated"], image.format, image.n_frames) == ([True], "WEBP", 2)  # type: ignore[attr-defined]
 
 
+def media(last: dict[str, Any]) -> dict[str, Any]:
+    """A workflow that ends in this node: it may take frames of 1, a video of 2, sound of 3 or a latent of 4."""
+    sources = {
+        "1": empty(width=32, height=32),
+        "2": node("CreateVideo", images=["1", 0], fps=8.0),
+        "3": node("EmptyAudio", duration=0.5, sample_rate=44100, channels=1),
+        "4": node("EmptyLatentImage", width=64, height=32, batch_size=1),
+    }
+    used = {value[0] for value in last["inputs"].values() if isinstance(value, list)} | {"1"}
+    return {node_id: source for node_id, source in sources.items() if node_id in used} | {"5": last}
+
+
+@pytest.mark.parametrize(
+    ("node_type", "inputs", "key", "type", "file"),
+    [
+        ("SaveVideo", {"video": ["2", 0], "format": "auto", "codec": "auto"}, "images", "output", r"v_00001_\.mp4"),
+        (
+            "SaveWEBM",
+            {"images": ["1", 0], "codec": "vp9", "fps": 8.0, "crf": 32.0},
+            "images",
+            "output",
+            r"v_00001_\.webm",
+        ),
+        ("SaveAudio", {"audio": ["3", 0]}, "audio", "output", r"v_00001_\.flac"),
+        ("PreviewAudio", {"audio": ["3", 0]}, "audio", "temp", r"ComfyUI_temp_[a-z]{5}_00001_\.flac"),
+        ("SaveLatent", {"samples": ["4", 0]}, "latents", "output", r"v_00001_\.latent"),
+    ],
+)
+async def test_media_are_reported_where_they_were_saved(
+    client: Client, node_type: str, inputs: dict[str, Any], key: str, type: str, file: str
+) -> None:
+    if node_type not in await client.get(f"/object_info/{node_type}"):
+        pytest.skip("this ComfyUI has no torchaudio, and so none of the nodes for sound")
+    folder = name()
+    prefix = {} if node_type == "PreviewAudio" else {"filename_prefix": f"{folder}/v"}
+
+    ran = await client.run(media(node(node_type, **inputs, **prefix)))
+
+    shown = ran.history["outputs"]["5"]
+    [saved] = shown[key]
+    assert re.fullmatch(file, saved["filename"])
+    assert (saved["subfolder"], saved["type"]) == ("" if type == "temp" else folder, type)
+    assert shown.keys() - {key} == ({"animated"} if node_type in ("SaveVideo", "SaveWEBM") else set())
+    assert (client.server.base / type / saved["subfolder"] / saved["filename"]).stat().st_size > 0
+
+
+async def test_a_3d_file_is_shown_by_its_path(client: Client) -> None:
+    ran = await client.run({"1": node("Preview3D", model_file="3d/cube.glb")})
+
+    assert ran.history["outputs"] == {"1": {"result": ["3d/cube.glb", None]}}
+
+
 REFUSED: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("test_comfyui_contract_refusals.json").read_text()
 )

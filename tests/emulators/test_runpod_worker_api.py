@@ -241,6 +241,48 @@ def test_a_refused_result_is_never_kept(platform, worker):
     assert platform.status(job_id)["status"] == "IN_PROGRESS"
 
 
+def test_a_result_can_be_refused_once(platform, worker):
+    platform.faults.add("refuse_result_once")
+    job_id = platform.submit({"n": 1})
+    worker.take()
+
+    answers = [worker.done(job_id, {"output": number}) for number in (1, 2)]
+
+    assert answers == [400, 200]
+    assert platform.status(job_id)["output"] == 2
+
+
+def test_refused_progress_is_not_kept(platform, worker):
+    platform.faults.add("refuse_progress")
+    job_id = platform.submit({"n": 1})
+    worker.take()
+
+    told = worker.done(job_id, {"status": "IN_PROGRESS", "output": "half"})
+    streamed = worker.post(f"job-stream/w/{job_id}?gpu=CPU", {"output": "half"}).status_code
+
+    assert (told, streamed) == (500, 500)
+    assert (platform.jobs[job_id].reports, platform.jobs[job_id].chunks) == ([], [])
+
+
+def test_slow_progress_is_overtaken_by_the_result():
+    with (
+        RunPodEmulator(faults=["slow_progress"], slow_progress_seconds=0.3) as platform,
+        side(platform) as worker,
+        side(platform) as another,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        job_id = platform.submit({"n": 1})
+        worker.take()
+        progress = pool.submit(worker.done, job_id, {"status": "IN_PROGRESS", "output": "half"})
+        platform.wait_until(lambda: any("/job-done/" in request.path for request in platform.requests))
+
+        another.done(job_id, {"output": "all"})
+
+        assert progress.result() == 200
+        assert platform.jobs[job_id].late == [{"status": "IN_PROGRESS", "output": "half"}]
+        assert platform.status(job_id)["output"] == "all"
+
+
 def test_a_job_over_its_execution_time_fails_and_is_stopped(platform, worker):
     job_id = platform.submit({"n": 1}, policy={"executionTimeout": 50})
     worker.take()

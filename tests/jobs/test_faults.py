@@ -21,7 +21,7 @@ from comfyport.serve import logs
 from comfyport.serve.host import Host
 from emulators.comfyui import ComfyUIEmulator
 from tests import workflows
-from tests.conftest import TINY_CHECKPOINT, run, running_host
+from tests.conftest import TINY_CHECKPOINT, png, run, running_host
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def test_an_odd_answer_of_comfyui_is_a_failed_job(tmp_path: Path, fault: str, co
 
 @pytest.mark.parametrize(("fault", "code"), [("view_500", "output_failed"), ("upload_500", "input_failed")])
 def test_a_file_that_a_comfyui_elsewhere_does_not_give_or_take_is_a_failed_job(tmp_path: Path, fault: str, code: str):
-    job = quick() | {"images": [{"name": "a.png", "image": "aGk="}]}
+    job = quick() | {"images": [{"name": "a.png", "image": png((2, 2), (0, 0, 0))}]}
     with (
         ComfyUIEmulator(tmp_path / "elsewhere", faults=[fault]) as comfyui,
         running_host(tmp_path, COMFYUI_URL=comfyui.url) as host,

@@ -4,13 +4,23 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from comfyport.errors import InvalidJob
-from comfyport.jobs.inputs import decode
-from comfyport.jobs.request import InputFile, parse
+from comfyport.jobs.request import InputFile, Request, parse
 
 WORKFLOW = {"1": {"class_type": "EmptyImage", "inputs": {}}}
 IMAGES = "'images' must be a list of objects with 'name' and 'image' keys"
+FILES = "'files' must be a list of objects with 'name' and one of 'data' and 'url'"
+A = {"name": "a.png", "image": "aGk="}
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def test_reads_a_job():
@@ -19,7 +29,20 @@ def test_reads_a_job():
     request = parse({"id": "7", "input": {"workflow": WORKFLOW, "images": images, "timeout": 5, "unknown": 1}})
 
     assert (request.id, request.workflow, request.timeout) == ("7", WORKFLOW, 5.0)
-    assert request.files == (InputFile("in.png", "aGk="),)
+    assert request.files == (InputFile("in.png", "aGk=", must_be_picture=True),)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://a.b/in.png", "HTTPS://A.B/", "ftp://a.b/", "file:///etc/passwd", " https://a.b/\n"]
+)
+def test_tells_an_address_from_base64(address: str):
+    files = [{"name": "a.wav", "url": address}, {"name": "b.wav", "data": "aGk="}, {"name": "c.wav", "data": "data:,"}]
+
+    request = parse({"input": {"workflow": WORKFLOW, "images": [A | {"image": address}], "files": files}})
+
+    assert [file.is_address for file in request.files] == [True, True, False, False]
+    assert [file.must_be_picture for file in request.files] == [True, False, False, False]
+    assert request.files[0].content == address.strip()
 
 
 def test_reads_an_input_that_is_a_json_string():
@@ -46,6 +69,23 @@ def test_reads_an_input_that_is_a_json_string():
         ({"workflow": WORKFLOW, "images": [{"name": "../a.png", "image": ""}]}, "plain file name"),
         ({"workflow": WORKFLOW, "images": [{"name": "/etc/a", "image": ""}]}, "plain file name"),
         ({"workflow": WORKFLOW, "images": [{"name": "a\\..\\b", "image": ""}]}, "plain file name"),
+        ({"workflow": WORKFLOW, "images": [{"name": "a\0.png", "image": ""}]}, "without control characters"),
+        ({"workflow": WORKFLOW, "images": [{"name": "\ud800.png", "image": ""}]}, "without control characters"),
+        ({"workflow": WORKFLOW, "images": [{"name": "C:a.png", "image": ""}]}, "plain file name"),
+        ({"workflow": WORKFLOW, "images": [{"name": "a/" * 20 + "b", "image": ""}]}, "more than 8 parts"),
+        ({"workflow": WORKFLOW, "images": [{"name": "a.png", "image": 1}]}, IMAGES),
+        ({"workflow": WORKFLOW, "images": [{"name": "a.png", "image": None}]}, IMAGES),
+        ({"workflow": WORKFLOW, "images": [{"name": "a.png", "data": "aGk="}]}, IMAGES),
+        ({"workflow": WORKFLOW, "files": {}}, FILES),
+        ({"workflow": WORKFLOW, "files": [{"name": "a.wav"}]}, FILES),
+        ({"workflow": WORKFLOW, "files": [{"name": "a.wav", "data": "", "url": "https://a.b/"}]}, FILES),
+        ({"workflow": WORKFLOW, "files": [{"name": "a.wav", "url": "aGk="}]}, "not an address"),
+        ({"workflow": WORKFLOW, "images": [A], "files": [{"name": "a.png", "data": ""}]}, "the same name: a.png"),
+        ({"workflow": WORKFLOW, "images": [A | {"name": "\u00e4"}, A | {"name": "a\u0308"}]}, "the same name"),
+        ({"workflow": WORKFLOW, "images": [A | {"name": "a/b"}, A | {"name": "a\\b"}]}, "the same name: a/b"),
+        ({"workflow": {"1": {"inputs": {"a": nested(200)}}}}, "nested more than 100 levels deep"),
+        ({"workflow": WORKFLOW, "set": {"1.a": nested(200)}}, "nested more than 100 levels deep"),
+        ({"workflow": WORKFLOW, "set": [1]}, "'set' must be an object"),
         ({"workflow": WORKFLOW, "timeout": "soon"}, "'timeout' must be"),
         ({"workflow": WORKFLOW, "timeout": True}, "'timeout' must be"),
         ({"workflow": WORKFLOW, "timeout": 0}, "'timeout' must be"),
@@ -64,12 +104,46 @@ def test_refuses_what_is_not_an_object(job: Any):
         parse(job)
 
 
-@pytest.mark.parametrize("data", ["aGk=", "data:image/png;base64,aGk=", " aG\nk= "])
-def test_decodes_base64_and_data_uris(data: str):
-    assert decode(data) == b"hi"
+FIELDS = [
+    "workflow",
+    "images",
+    "files",
+    "set",
+    "output",
+    "timeout",
+    "previews",
+    "s3Config",
+    "comfy_org_api_key",
+    "input",
+]
+NAMES = ["name", "image", "data", "url", "inputs", "class_type", "delivery", "include_temp", "endpointUrl", "1"]
+odd = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["a.png", "https://["]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+odd_job = st.fixed_dictionaries(
+    {
+        "input": odd
+        | st.fixed_dictionaries({"workflow": st.just(WORKFLOW) | odd}, optional=dict.fromkeys(FIELDS[1:], odd))
+    },
+    optional={"id": odd, "s3Config": odd},
+)
 
 
-@pytest.mark.parametrize("data", ["a", "a?b=", "ä"])
-def test_refuses_what_is_not_base64(data: str):
-    with pytest.raises(ValueError, match="[Bb]ase64|padding|ASCII|characters"):
-        decode(data)
+@settings(max_examples=2000)
+@given(odd | odd_job)
+def test_an_odd_job_is_read_or_refused_but_never_breaks_anything(job: Any):
+    try:
+        read: Request | str = parse(job)
+    except InvalidJob as refused:
+        read = refused.message
+
+    assert read

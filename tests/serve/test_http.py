@@ -2,46 +2,13 @@
 
 import base64
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import requests
 
 from tests import workflows
-from tests.conftest import ROOT, Container, free_port, picture
-
-Door = Callable[..., "Address"]
-START = ROOT / "src" / "start.sh"
-
-
-class Address:
-    """A door and where it listens."""
-
-    def __init__(self, container: Container, port: str) -> None:
-        self.container = container
-        self.url = f"http://127.0.0.1:{port}"
-
-    def post(self, path: str, body: Any = None, **options: Any) -> requests.Response:
-        return requests.post(self.url + path, json=body, timeout=30, **options)
-
-    def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=30, **options)
-
-
-@pytest.fixture
-def door(start: Callable[..., Container]) -> Door:
-    def open_door(**environ: str) -> Address:
-        port = str(free_port())
-        container = start(START, PORT=port, **environ)
-        container.read_until("listening on")
-        return Address(container, port)
-
-    return open_door
-
-
-def job(colour: int = 7) -> dict[str, Any]:
-    return {"input": {"workflow": workflows.scaled(colour)}}
+from tests.conftest import ROOT, picture
+from tests.serve.conftest import Door, job
 
 
 def test_runsync_answers_with_the_picture(door: Door):

@@ -16,12 +16,6 @@ START = ROOT / "src" / "start.sh"
 
 
 @pytest.fixture
-def platform() -> Iterator[RunPodEmulator]:
-    with RunPodEmulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
 def worker(platform: RunPodEmulator, start: Callable[..., Container]) -> Iterator[Callable[..., Container]]:
     started: list[Container] = []
 
@@ -38,6 +32,13 @@ def worker(platform: RunPodEmulator, start: Callable[..., Container]) -> Iterato
 
 def job(colour: int = 7) -> dict[str, Any]:
     return {"workflow": workflows.scaled(colour)}
+
+
+def sampling(tmp_path: Path, steps: int, **more: Any) -> dict[str, Any]:
+    checkpoint = tmp_path / "volume" / "models" / "checkpoints" / "a.safetensors"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_bytes(TINY_CHECKPOINT)
+    return {"workflow": workflows.sampled("a.safetensors", steps=steps), **more}
 
 
 @pytest.mark.timeout(180)
@@ -65,11 +66,8 @@ def test_a_failed_job_is_failed_on_the_platform_too(platform: RunPodEmulator, wo
 def test_a_cancelled_job_leaves_comfyui_free_for_the_next(
     platform: RunPodEmulator, worker: Callable[..., Container], tmp_path: Path
 ):
-    checkpoint = tmp_path / "volume" / "models" / "checkpoints" / "a.safetensors"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_bytes(TINY_CHECKPOINT)
     container = worker(COMFYUI_ARGS="--step-seconds 0.2")
-    long = platform.submit({"workflow": workflows.sampled("a.safetensors", steps=500)})
+    long = platform.submit(sampling(tmp_path, steps=500))
     container.read_until("got prompt")
 
     platform.cancel(long)
@@ -98,3 +96,35 @@ def test_sigterm_during_a_job_ends_within_ten_seconds(platform: RunPodEmulator, 
     status = container.end(signal.SIGTERM, within=10)
 
     assert status != 0
+
+
+@pytest.mark.parametrize(("asked", "types"), [({}, {"progress"}), ({"previews": True}, {"progress", "preview"})])
+def test_a_job_tells_its_progress_and_shows_previews_if_asked(
+    platform: RunPodEmulator,
+    worker: Callable[..., Container],
+    tmp_path: Path,
+    asked: dict[str, Any],
+    types: set[str],
+):
+    worker(COMFYUI_ARGS="--step-seconds 0.1 --preview-method auto")
+    job_id = platform.submit(sampling(tmp_path, steps=40, **asked))
+
+    answer = platform.wait(job_id, timeout=60)
+
+    told = platform.jobs[job_id]
+    assert {report["output"]["type"] for report in told.reports} == types
+    assert [chunk["output"] for chunk in told.chunks] == [report["output"] for report in told.reports]
+    assert told.late == []
+    assert [image["filename"] for image in answer["output"]["images"]] == ["sampled_00001_.png"]
+
+
+def test_a_worker_that_is_refreshed_after_each_job_ends_with_its_first(
+    platform: RunPodEmulator, worker: Callable[..., Container]
+):
+    container = worker(REFRESH_WORKER="true")
+
+    answer = platform.wait(platform.submit(job()), timeout=60)
+
+    assert container.end(within=20) == 0
+    assert answer["status"] == "COMPLETED"
+    assert platform.stopped_workers == ["worker-1"]

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from comfyport.comfyui.rejection import rejection
 from comfyport.errors import ComfyUIRefused, ComfyUIUnreachable
@@ -31,6 +33,14 @@ class StoredFile:
     filename: str
     subfolder: str
     type: str
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A prompt that ComfyUI took; `node_errors` say why it leaves some of its outputs out."""
+
+    prompt_id: str
+    node_errors: Json
 
 
 @dataclass(frozen=True)
@@ -57,18 +67,20 @@ class Client:
             return False
 
     async def upload(self, name: str, content: Path) -> StoredFile:
-        """Puts a file into ComfyUI's input folder, over one of the same name. Raises ComfyUIRefused."""
+        """Puts a file into ComfyUI's input folder or one below it, over one of the same name. Raises ComfyUIRefused."""
         # Quoted, `in put.png` would arrive as `in%20put.png`.
         form = aiohttp.FormData(quote_fields=False)
+        folder, _, last = name.rpartition("/")
         with content.open("rb") as opened:
-            form.add_field("image", opened, filename=name, content_type="application/octet-stream")
+            form.add_field("image", opened, filename=last, content_type="application/octet-stream")
             form.add_field("overwrite", "true")
+            form.add_field("subfolder", folder)
             async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:
                 stored = await response.json()
         return StoredFile(stored["name"], stored["subfolder"], stored["type"])
 
-    async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> str:
-        """Queues a workflow; its prompt id. Raises WorkflowRejected when ComfyUI's validation refuses it."""
+    async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> Queued:
+        """Queues a workflow. Raises WorkflowRejected when ComfyUI's validation refuses it."""
         body: Json = {"prompt": workflow, "client_id": client_id}
         if extra_data:
             body["extra_data"] = extra_data
@@ -81,7 +93,9 @@ class Client:
             raise rejection(text, workflow)
         if response.status != 200:
             raise ComfyUIRefused("POST /prompt", status=response.status, body=text)
-        return str(json.loads(text)["prompt_id"])
+        accepted = json.loads(text)
+        node_errors = accepted.get("node_errors")
+        return Queued(str(accepted["prompt_id"]), node_errors if isinstance(node_errors, dict) else {})
 
     async def history(self, prompt_id: str) -> Json | None:
         """What became of a prompt; None while it has not ended."""
@@ -110,10 +124,17 @@ class Client:
                 async for block in response.content.iter_chunked(1 << 20):
                     opened.write(block)
 
-    async def object_info(self) -> Json:
-        """What ComfyUI can run: each node's inputs, with the choices that there are now."""
-        async with self._ask("GET", "/object_info", timeout=REQUEST) as response:
-            info: Json = await response.json()
+    async def object_info(self, class_type: str = "") -> Json:
+        """What ComfyUI can run: each node's inputs, with the choices that there are now; of one class if named.
+
+        Raises ComfyUIRefused.
+        """
+        path = f"/object_info/{quote(class_type, safe='')}" if class_type else "/object_info"
+        async with self._ask("GET", path, timeout=REQUEST) as response:
+            try:
+                info: Json = await response.json()
+            except ValueError:
+                raise ComfyUIRefused(f"GET {path}", status=response.status, body="it is no JSON") from None
         return info
 
     async def messages(self, client_id: str) -> AsyncIterator[Json | Picture]:
@@ -133,7 +154,7 @@ class Client:
     @asynccontextmanager
     async def _ask(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            async with self._session.request(method, self.url + path, **options) as response:
+            async with self._session.request(method, URL(self.url + path, encoded=True), **options) as response:
                 if response.status != 200:
                     body = await response.text(errors="replace")
                     raise ComfyUIRefused(f"{method} {path}", status=response.status, body=body)

@@ -5,36 +5,75 @@ ComfyUI answers {"error": {"type", "message", "details", "extra_info"}, "node_er
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from comfyport.errors import WorkflowRejected
 
 # A list of all samplers or of a thousand checkpoints helps nobody.
 SHOWN_CHOICES = 20
+SHOWN_VALUE = 250
+SHOWN_PROBLEMS = 50
+# What ComfyUI says of the whole when the nodes say the rest.
+FAILED_OUTPUTS = "prompt_outputs_failed_validation"
+
+
+# What is to be done about a problem: by the node's class and the problem as ComfyUI has it; empty if nobody knows.
+Advice = Callable[[str, dict[str, Any]], str]
+
+
+def no_advice(class_type: str, problem: dict[str, Any]) -> str:
+    """Knows nothing."""
+    return ""
 
 
 def rejection(body: str, workflow: dict[str, Any]) -> WorkflowRejected:
     """The error for a body of POST /prompt with status 400, whatever its form."""
     try:
-        raw = json.loads(body)
-    except ValueError:
+        # An answer of ours must be JSON for everybody, which NaN is not.
+        raw = json.loads(body, parse_constant=str)
+    except (ValueError, RecursionError):
         return WorkflowRejected(f"Workflow validation failed: {body[:500]}", node_errors={}, raw=body[:4000])
-    error = raw.get("error") if isinstance(raw, dict) else None
-    if not isinstance(error, dict):
+    if not isinstance(raw, dict) or not isinstance(raw.get("error"), dict):
+        error = raw.get("error") if isinstance(raw, dict) else None
         return WorkflowRejected(f"Workflow validation failed: {error or body[:500]}", node_errors={}, raw=raw)
-    node_errors = raw.get("node_errors") or {}
-    lines = [
-        f"• Node {node_id} ({_class_of(problems, node_id, workflow)}): {_sentence(problem)}"
-        for node_id, problems in (node_errors.items() if isinstance(node_errors, dict) else ())
-        for problem in problems.get("errors", ())
-    ]
-    if not lines:
-        lines = [f"• {_sentence(error)}"]
-    return WorkflowRejected("\n".join(["Workflow validation failed:", *lines]), node_errors=node_errors, raw=raw)
+    return told(raw, workflow)
 
 
-def _class_of(problems: dict[str, Any], node_id: str, workflow: dict[str, Any]) -> str:
-    return str(problems.get("class_type") or workflow.get(node_id, {}).get("class_type", "?"))
+def told(raw: dict[str, Any], workflow: dict[str, Any], advise: Advice = no_advice) -> WorkflowRejected:
+    """The error for an answer of the form above, with what `advise` says of each of its problems."""
+    error = raw["error"] if isinstance(raw.get("error"), dict) else {}
+    given = raw.get("node_errors")
+    node_errors: dict[str, Any] = given if isinstance(given, dict) else {}
+    lines = [] if node_errors and error.get("type") == FAILED_OUTPUTS else [_sentence(error)]
+    lines += sentences(node_errors, workflow, advise)
+    more = [f"and {len(lines) - SHOWN_PROBLEMS} more"] if len(lines) > SHOWN_PROBLEMS else []
+    listed = (f"• {line}" for line in (*lines[:SHOWN_PROBLEMS], *more))
+    message = "\n".join(["Workflow validation failed:", *listed])
+    return WorkflowRejected(message, node_errors=node_errors, raw=raw)
+
+
+def sentences(node_errors: dict[str, Any], workflow: dict[str, Any], advise: Advice = no_advice) -> list[str]:
+    """ComfyUI's `node_errors`, one sentence for each problem."""
+    lines: list[str] = []
+    for node_id, problems in node_errors.items():
+        class_type = _class_of(problems, node_id, workflow)
+        for problem in _errors(problems):
+            # Advice takes time to find, and nobody reads the fiftieth.
+            advice = advise(class_type, problem) if len(lines) < SHOWN_PROBLEMS else ""
+            lines.append(f"Node {node_id} ({class_type}): {_sentence(problem)} {advice}".rstrip())
+    return lines
+
+
+def _errors(problems: Any) -> list[dict[str, Any]]:
+    listed = problems.get("errors") if isinstance(problems, dict) else None
+    return [problem for problem in listed if isinstance(problem, dict)] if isinstance(listed, list) else []
+
+
+def _class_of(problems: Any, node_id: str, workflow: dict[str, Any]) -> str:
+    named = problems.get("class_type") if isinstance(problems, dict) else None
+    node = workflow.get(node_id)
+    return str(named or (node.get("class_type") if isinstance(node, dict) else None) or "?")
 
 
 def _sentence(problem: dict[str, Any]) -> str:
@@ -46,11 +85,14 @@ def _sentence(problem: dict[str, Any]) -> str:
 
 
 def _not_in_list(extra: dict[str, Any]) -> str:
-    name, value = extra.get("input_name"), extra.get("received_value")
+    name, value = extra.get("input_name"), repr(extra.get("received_value"))[:SHOWN_VALUE]
     config = extra.get("input_config")
     choices = config[0] if isinstance(config, list) and config and isinstance(config[0], list) else []
     if not choices and isinstance(config, list) and len(config) > 1 and isinstance(config[1], dict):
         choices = config[1].get("options", [])
+    if config is None:
+        # ComfyUI keeps a long list to itself.
+        return f"{name}: {value} is not there."
     listed = ", ".join(str(choice) for choice in choices[:SHOWN_CHOICES]) or "none"
     more = f" and {len(choices) - SHOWN_CHOICES} more" if len(choices) > SHOWN_CHOICES else ""
-    return f"{name}: {value!r} is not there. There is: {listed}{more}"
+    return f"{name}: {value} is not there. There is: {listed}{more}."

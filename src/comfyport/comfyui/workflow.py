@@ -1,43 +1,50 @@
-"""What a workflow in API format needs."""
+"""A workflow in API format, and how it is made to name its input files otherwise."""
 
-import ntpath
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 Workflow = dict[str, Any]
 
+ANNOTATION = " [input]"
 
-def file_names(workflow: Workflow) -> set[str]:
-    """The last path parts of all texts among the nodes' inputs: the candidates for model files.
 
-    A loader names its file by a path below the model's folder, with the separators of the system that the workflow
-    was saved on.
+def input_name(text: str) -> str:
+    """The form in which names of input files are compared: saved on any system, typed on any keyboard."""
+    return unicodedata.normalize("NFC", text.replace("\\", "/"))
+
+
+def renamed(workflow: Workflow, names: Mapping[str, str]) -> tuple[Workflow, set[str]]:
+    """The workflow with its input files called by their new names, and which of them it mentions.
+
+    `names` leads from names as `input_name` gives them to new ones. A mention is a whole text, however deep within an
+    input's lists and objects, also with ComfyUI's ` [input]` behind it (folder_paths.py, annotated_filepath).
     """
-    return {ntpath.basename(text) for text in _texts(workflow) if "\n" not in text}
+    mentioned: set[str] = set()
+
+    def new(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: new(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return value if is_link(value, workflow) else [new(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        plain = value.removesuffix(ANNOTATION)
+        name = input_name(plain)
+        if name not in names:
+            return value
+        mentioned.add(name)
+        return names[name] + value[len(plain) :]
+
+    return {node_id: {**node, "inputs": new(node.get("inputs", {}))} for node_id, node in workflow.items()}, mentioned
 
 
-def _texts(workflow: Workflow) -> Iterator[str]:
-    for node in workflow.values():
-        inputs = node.get("inputs") if isinstance(node, dict) else None
-        for value in inputs.values() if isinstance(inputs, dict) else ():
-            if isinstance(value, str):
-                yield value
-
-
-def renamed(workflow: Workflow, names: dict[str, str]) -> Workflow:
-    """The workflow with each input that is exactly one of `names` replaced by what it is called now."""
-    return {
-        node_id: {
-            **node,
-            "inputs": {
-                key: names.get(value, value) if isinstance(value, str) else value
-                for key, value in node.get("inputs", {}).items()
-            },
-        }
-        for node_id, node in workflow.items()
-    }
-
-
-def with_values(workflow: Workflow, values: Mapping[str, Any]) -> Workflow:
-    """The workflow with values set, each by `<node>.<input>`: a node's id, title or class. Raises InvalidJob."""
-    return workflow
+def is_link(value: Any, workflow: Workflow) -> bool:
+    """Whether an input's value is the output of another node: [node id, number]."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and value[0] in workflow
+        and isinstance(value[1], int)
+    )

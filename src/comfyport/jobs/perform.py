@@ -9,15 +9,20 @@ from typing import Any
 
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
+from comfyport.comfyui.needs import model_files
 from comfyport.comfyui.process import ComfyUI
+from comfyport.comfyui.results import made_anew
 from comfyport.comfyui.storage import Storage
-from comfyport.comfyui.workflow import Workflow, file_names, with_values
-from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs
-from comfyport.jobs import inputs, outputs, waiting
-from comfyport.jobs.delivery import Deliverer
+from comfyport.comfyui.values import with_values
+from comfyport.comfyui.workflow import Workflow
+from comfyport.errors import ComfyUIDied, ComfyUIUnreachable, JobLost, JobTimedOut, NoOutputs, WorkflowRejected
+from comfyport.jobs import outputs, waiting
+from comfyport.jobs.delivery.deliverer import Deliverer
 from comfyport.jobs.events import Observer, shielded, unobserved
-from comfyport.jobs.leftovers import Leftovers
+from comfyport.jobs.inputs import Inputs
+from comfyport.jobs.leftovers import Hold, Leftovers
 from comfyport.jobs.reclaim import Reclaimer
+from comfyport.jobs.reports import Report
 from comfyport.jobs.request import Request, parse
 from comfyport.jobs.result import Timings, answer
 from comfyport.jobs.run import Execution, Run
@@ -38,6 +43,7 @@ class Performer:
 
     comfyui: ComfyUI
     client: Client
+    inputs: Inputs
     storage: Storage
     checker: Checker
     reclaimer: Reclaimer
@@ -55,40 +61,61 @@ class Performer:
         request = parse(job)
         limit = request.timeout or self.timeout
         try:
-            async with asyncio.timeout(limit):
-                return await self._steps(request, shielded(observe))
+            with self.leftovers.after_job() as hold:
+                async with asyncio.timeout(limit):
+                    return await self._steps(request, shielded(observe), hold)
         except TimeoutError:
             if self.comfyui.health.state != "ready":
                 reason = f"it was not ready within the job's {limit:g} s"
                 raise ComfyUIUnreachable(self.comfyui.url, reason) from None
             raise JobTimedOut(limit) from None
 
-    async def _steps(self, request: Request, observe: Observer) -> dict[str, Any]:
-        self.deliverer.check(request)
+    async def _steps(self, request: Request, observe: Observer, hold: Hold) -> dict[str, Any]:
+        await self.deliverer.check(request)
         workflow = with_values(request.workflow, request.values)
         timings = Timings()
-        with timings.phase("wait_models"):
-            await waiting.for_models(file_names(workflow), self.board, observe)
-        with timings.phase("wait_comfyui"):
-            await self.comfyui.wait_ready()
         async with AsyncExitStack() as stack:
             with timings.phase("inputs"):
-                placing = inputs.placed(request.files, workflow, self.storage)
-                placed = await stack.enter_async_context(placing)
-                await self.checker.check(placed)
+                fetched = await stack.enter_async_context(self.inputs.fetched(request.files))
+            with timings.phase("wait_models"):
+                await waiting.for_models(model_files(workflow), self.board, observe)
+            with timings.phase("wait_comfyui"):
+                await self.comfyui.wait_ready()
+            with timings.phase("inputs"):
+                placed = await stack.enter_async_context(self.inputs.placed(fetched, workflow))
+                placed = await self._checked(placed, observe)
             execution = await self._executed(placed, request, observe)
+            hold(self._wanted(execution, request))
+            if stale := outputs.gone(self._wanted(execution, request), self.storage, execution.cached):
+                logger.info("ComfyUI remembers files that are gone; their nodes run again: %s", ", ".join(stale))
+                execution = await self._executed(made_anew(placed, stale), request, observe)
+                hold(self._wanted(execution, request))
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}
+        left_out = self.checker.left_out(execution.node_errors, placed)
         if not execution.outputs:
-            raise NoOutputs(execution.prompt_id)
+            raise NoOutputs(execution.prompt_id, left_out)
         with timings.phase("outputs"):
-            lists = await self._delivered(execution, request)
-        return answer(lists, timings)
+            collected = await outputs.collect(execution.outputs, self._wanted(execution, request), self.storage)
+            lists = await self.deliverer.deliver(collected, request)
+        return answer(lists, (*left_out, *collected.problems), timings)
+
+    async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:
+        """The workflow as ComfyUI can run it. A file that it lacks may be in an archive that is still to come."""
+        if waiting.archives_to_come(self.board) and (missing := await self.checker.missing(workflow)):
+            await waiting.for_archives(missing, self.board, observe)
+        return await self.checker.check(workflow)
+
+    @staticmethod
+    def _wanted(execution: Execution, request: Request) -> tuple[Report, ...]:
+        return outputs.wanted(execution.outputs, include_temp=request.wish.include_temp)
 
     async def _executed(self, workflow: Workflow, request: Request, observe: Observer) -> Execution:
         """Runs the workflow; once more if ComfyUI ended before it had begun, since nothing was spent on it then."""
         run = self._run(workflow, request, observe)
         try:
             return await self._unless_it_dies(run.execute())
+        except WorkflowRejected as error:
+            raise self.checker.explained(error, workflow) from None
         except (ComfyUIDied, ComfyUIUnreachable, JobLost) as error:
             if run.started:
                 raise
@@ -99,13 +126,6 @@ class Performer:
     def _run(self, workflow: Workflow, request: Request, observe: Observer) -> Run:
         api_key = request.comfy_org_api_key or self.api_key
         return Run(workflow, self.client, self.reclaimer, observe=observe, previews=request.previews, api_key=api_key)
-
-    async def _delivered(self, execution: Execution, request: Request) -> dict[str, Any]:
-        collected = await outputs.collect(execution.outputs, self.storage, include_temp=request.wish.include_temp)
-        try:
-            return await self.deliverer.deliver(collected, request)
-        finally:
-            await self.leftovers.delivered(collected)
 
     async def _unless_it_dies(self, work: Coroutine[Any, Any, Execution]) -> Execution:
         """The result of `work`; should ComfyUI die first, what it died of."""

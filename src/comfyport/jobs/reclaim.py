@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from comfyport.comfyui.client import Client
+from comfyport.comfyui.client import Client, Queued
 from comfyport.comfyui.process import ComfyUI
 from comfyport.errors import ComfyportError
 
@@ -24,7 +24,7 @@ class Reclaimer:
         self._hang_seconds = hang_seconds
         self._watches: set[asyncio.Task[None]] = set()
 
-    async def take_back(self, submitting: "asyncio.Future[str]") -> None:
+    async def take_back(self, submitting: "asyncio.Future[Queued]") -> None:
         """Takes the prompt that `submitting` queues out of ComfyUI, running or waiting; no other prompt is touched.
 
         Returns as soon as ComfyUI is free of it, or after two seconds; it is then watched until it is.
@@ -40,12 +40,12 @@ class Reclaimer:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
 
-    async def _watch(self, submitting: "asyncio.Future[str]") -> None:
+    async def _watch(self, submitting: "asyncio.Future[Queued]") -> None:
         life = self._comfyui.health.pid
         try:
             async with asyncio.timeout(self._hang_seconds):
                 with suppress(ComfyportError):
-                    prompt_id = await submitting
+                    prompt_id = (await submitting).prompt_id
                     logger.info("taking the prompt back prompt_id=%s", prompt_id)
                     await self._out_of_comfyui(prompt_id)
         except TimeoutError:

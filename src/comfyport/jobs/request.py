@@ -6,21 +6,37 @@ string. `s3Config` beside `input` is RunPod's. The rest is ours.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from comfyport.comfyui.workflow import input_name
 from comfyport.errors import InvalidJob
+from comfyport.jobs import names
+
+# What is nested deeper was made to exhaust somebody's stack; ComfyUI's own workflows stay below ten.
+DEEPEST = 100
 
 Delivery = Literal["auto", "base64", "s3", "volume"]
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that the workflow reads as `name`: `content` is base64, a data URI, or an address (https://…)."""
+    """A file that the workflow reads as `name`: `content` is base64, a data URI, or an address (https://…).
+
+    What stands under `images` `must_be_picture`; under `files` anything may.
+    """
 
     name: str
     content: str = field(repr=False)
+    must_be_picture: bool = False
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the content has to be fetched. Base64 has no colon, and of a scheme that is no good we tell."""
+        return _is_address(self.content)
 
 
 @dataclass(frozen=True)
@@ -35,9 +51,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Wish:
-    """How a job wants its files: delivered how, and whether ComfyUI's temporary ones (previews) belong to them."""
+    """How a job wants its files: delivered how, and whether ComfyUI's temporary ones (previews) belong to them.
 
-    delivery: Delivery = "auto"
+    `delivery` is None for a job that leaves it to the worker.
+    """
+
+    delivery: Delivery | None = None
     include_temp: bool = False
 
 
@@ -102,18 +121,38 @@ def _workflow(workflow: Any) -> dict[str, Any]:
     for node_id, node in workflow.items():
         if not isinstance(node, dict) or not isinstance(node.get("inputs", {}), dict):
             raise InvalidJob(f"'workflow' has something at {node_id!r} that is not a node", node_id=node_id)
+    _check_depth(workflow, "workflow")
     return workflow
 
 
+def _check_depth(value: Any, name: str) -> None:
+    """Level by level, since a walk by recursion is what deep nesting breaks."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [item for outer in level for item in _items(outer)]
+        if not level:
+            return
+    raise InvalidJob(f"'{name}' is nested more than {DEEPEST} levels deep")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def _files(given: Mapping[str, Any]) -> tuple[InputFile, ...]:
-    """The job's `images` and `files`, which differ in nothing but the names of their fields."""
+    """The job's `images` and `files`, which differ in what they may be and in the names of their fields."""
     images = _listed(given.get("images"), "'images' must be a list of objects with 'name' and 'image' keys", "image")
     files = _listed(
         given.get("files"), "'files' must be a list of objects with 'name' and one of 'data' and 'url'", "data", "url"
     )
     together = (*images, *files)
-    if len({file.name for file in together}) < len(together):
-        raise InvalidJob("Two of the job's 'images' and 'files' have the same name")
+    counted = Counter(input_name(file.name) for file in together)
+    if twice := [name for name, count in counted.items() if count > 1]:
+        raise InvalidJob(
+            f"Two of the job's 'images' and 'files' have the same name: {', '.join(twice)[:200]}", names=twice
+        )
     return together
 
 
@@ -124,25 +163,31 @@ def _listed(items: Any, message: str, *keys: str) -> tuple[InputFile, ...]:
         raise InvalidJob(message)
     found: list[InputFile] = []
     for item in items:
-        content = [item[key] for key in keys if key in item] if isinstance(item, dict) else []
-        if len(content) != 1 or not isinstance(content[0], str) or not isinstance(item.get("name"), str):
+        given = [key for key in keys if item.get(key) is not None] if isinstance(item, dict) else []
+        if len(given) != 1 or not isinstance(item[given[0]], str) or not isinstance(item.get("name"), str):
             raise InvalidJob(message)
-        _check_name(item["name"])
-        found.append(InputFile(item["name"], content[0]))
+        name, content = item["name"], item[given[0]]
+        if problem := names.problem(name):
+            raise InvalidJob(f"The file name {name[:100]!r} {problem}")
+        if _is_address(content):
+            content = content.strip()
+        elif given[0] == "url":
+            raise InvalidJob(f"The 'url' of {name[:100]!r} is not an address such as https://example.com/clip.mp4")
+        found.append(InputFile(name, content, must_be_picture=given[0] == "image"))
     return tuple(found)
 
 
-def _check_name(name: str) -> None:
-    parts = name.replace("\\", "/").split("/")
-    if not name or name.startswith("/") or "\0" in name or any(part in ("", ".", "..") for part in parts):
-        raise InvalidJob(f"The image name {name[:100]!r} must be a plain file name such as in.png")
+def _is_address(content: str) -> bool:
+    scheme = re.match(r"\s{0,20}([a-z][a-z0-9+.-]{0,30}):", content, re.IGNORECASE)
+    return scheme is not None and scheme[1].lower() != "data"
 
 
 def _values(values: Any) -> Mapping[str, Any]:
     if values is None:
         return {}
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(target, str) for target in values):
         raise InvalidJob("""'set' must be an object such as {"6.text": "a cat", "KSampler.seed": 7}""")
+    _check_depth(values, "set")
     return values
 
 
@@ -151,10 +196,10 @@ def _wish(output: Any) -> Wish:
         return Wish()
     if not isinstance(output, dict):
         raise InvalidJob("""'output' must be an object such as {"delivery": "s3"}""")
-    delivery = output.get("delivery", "auto")
-    if delivery not in get_args(Delivery):
+    delivery = output.get("delivery")
+    if delivery is not None and delivery not in get_args(Delivery):
         raise InvalidJob(f"'output.delivery' must be one of {', '.join(get_args(Delivery))}")
-    return Wish(cast("Delivery", delivery), _flag(output.get("include_temp"), "output.include_temp"))
+    return Wish(cast("Delivery | None", delivery), _flag(output.get("include_temp"), "output.include_temp"))
 
 
 def _bucket(config: Any) -> Bucket | None:

@@ -14,19 +14,23 @@ class Timings:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measures what happens inside `with`."""
+        """Measures what happens inside `with`; a phase in two parts is added up."""
         started = monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = monotonic() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - started
 
     def as_json(self) -> dict[str, float]:
         """Seconds, to the millisecond."""
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
 
 
-def answer(lists: dict[str, Any], timings: Timings) -> dict[str, Any]:
-    """The answer to a job that went well; `status` tells one that left nothing to deliver, as worker-comfyui does."""
+def answer(lists: dict[str, Any], problems: tuple[str, ...], timings: Timings) -> dict[str, Any]:
+    """The answer to a job that went well.
+
+    As worker-comfyui has it, `status` tells one that left nothing to deliver, and `errors` what is missing of the rest.
+    """
     status = {} if lists else {"status": "success_no_images"}
-    return {**status, "images": [], **lists, "timings": timings.as_json()}
+    errors = {"errors": list(problems)} if problems else {}
+    return {**status, "images": [], **lists, **errors, "timings": timings.as_json()}

@@ -8,6 +8,7 @@ from typing import Any
 from comfyport.comfyui.client import Client, Json, Picture
 from comfyport.comfyui.execution import Listener, ended
 from comfyport.comfyui.progress import Tracker
+from comfyport.comfyui.results import in_order
 from comfyport.comfyui.workflow import Workflow
 from comfyport.errors import ExecutionFailed, JobCancelled
 from comfyport.jobs.events import Observer, Preview
@@ -16,10 +17,16 @@ from comfyport.jobs.reclaim import Reclaimer
 
 @dataclass(frozen=True)
 class Execution:
-    """A prompt that ended well: outputs by node id, and seconds in ComfyUI's queue and at work."""
+    """A prompt that ended well: outputs by node id in the workflow's order, and the nodes that were not run again.
+
+    `node_errors` are ComfyUI's reasons to leave some of the workflow's outputs out. Seconds in ComfyUI's queue and at
+    work.
+    """
 
     prompt_id: str
     outputs: dict[str, Json]
+    cached: frozenset[str]
+    node_errors: Json
     queue_seconds: float
     execute_seconds: float
 
@@ -65,8 +72,8 @@ class Run:
             )
             try:
                 # Shielded: a job that is cancelled while ComfyUI takes its prompt has a prompt to take back.
-                prompt_id = await asyncio.shield(submitting)
-                entry = await ended(self._client, listener, prompt_id)
+                queued = await asyncio.shield(submitting)
+                entry = await ended(self._client, listener, queued.prompt_id)
             except asyncio.CancelledError:
                 await self._reclaimer.take_back(submitting)
                 raise
@@ -74,7 +81,9 @@ class Run:
         messages = _messages(entry)
         _raise_failure(messages)
         execute_seconds = min(total, _seconds_at_work(messages))
-        return Execution(prompt_id, entry.get("outputs", {}), total - execute_seconds, execute_seconds)
+        outputs = in_order(entry.get("outputs") or {}, self._workflow)
+        waited = total - execute_seconds
+        return Execution(queued.prompt_id, outputs, _cached(messages), queued.node_errors, waited, execute_seconds)
 
     def _hear(self, message: Json | Picture) -> None:
         if isinstance(message, Picture):
@@ -101,6 +110,10 @@ def _raise_failure(messages: dict[str, Json]) -> None:
         )
     if interrupted := messages.get("execution_interrupted"):
         raise JobCancelled("The workflow was interrupted in ComfyUI.", node_id=interrupted.get("node_id"))
+
+
+def _cached(messages: dict[str, Json]) -> frozenset[str]:
+    return frozenset(messages.get("execution_cached", {}).get("nodes") or ())
 
 
 def _seconds_at_work(messages: dict[str, Json]) -> float:

@@ -106,6 +106,7 @@ class Progress:
                     "path": path,
                     "directory": file.entry.directory,
                     "name": file.entry.name,
+                    "unpacked_into": file.entry.archive.into if file.entry.archive else None,
                     "state": file.state,
                     "bytes": file.bytes,
                     "size": file.size,

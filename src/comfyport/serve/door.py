@@ -12,10 +12,9 @@ def run() -> None:
     settings = Settings.load()
     logs.configure(settings.log_level)
     if settings.runpod_job_url:
-        # RunPod's SDK looks at the machine when it is imported; nobody else needs it.
-        from comfyport.serve import runpod_worker
+        from comfyport.serve.runpod_worker import door as runpod_door
 
-        runpod_worker.serve()
+        runpod_door.serve(settings)
     else:
         from comfyport.serve import http_door
 

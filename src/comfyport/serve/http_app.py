@@ -5,24 +5,29 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response, Security
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPBearer
 
 from comfyport import __version__
-from comfyport.errors import ComfyportError, InvalidJob, JobUnknown, QueueFull, Unauthorized
+from comfyport.errors import NotOffered, ResultDropped, Unauthorized
+from comfyport.serve import reading, schema, stream
+from comfyport.serve.answers import Answer, answer_errors
+from comfyport.serve.job import Job
+from comfyport.serve.metrics import Metrics
 from comfyport.serve.queue import Queue
-from comfyport.settings import Secret
+from comfyport.serve.schema import refusals
+from comfyport.settings import Secret, Settings
 
-# RunPod's default for /runsync; its own limits for `?wait=` are 1 s and 5 min.
+# RunPod's default for /runsync; its longest `?wait=` is 5 min.
 WAIT_MILLISECONDS = 90_000
-STATUS_CODES: dict[type[ComfyportError], int] = {
-    InvalidJob: 400,
-    Unauthorized: 401,
-    JobUnknown: 404,
-    QueueFull: 429,
-}
+LONGEST_WAIT_MILLISECONDS = 300_000
+
+DESCRIPTION = """Send a ComfyUI workflow, get its pictures, videos and sounds.
+
+The routes are those of RunPod's serverless endpoints, here and below `/v2/{endpoint_id}/`, so its client library works
+too. `POST /runsync` waits for the result; `POST /run` answers at once, and `/status/{id}` or `/stream/{id}` tell the
+rest."""
 
 
 @dataclass(frozen=True)
@@ -34,57 +39,133 @@ class WorkerStatus:
 
 
 Status = Callable[[], Awaitable[WorkerStatus]]
+Key = Annotated[
+    str, Header(alias="Idempotency-Key", description="The same key and body again give the same job again.")
+]
+Wait = Annotated[int, Query(ge=0, le=LONGEST_WAIT_MILLISECONDS, description="Milliseconds.")]
+STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
 
-class JobRequest(BaseModel):
-    """What `/run` and `/runsync` take."""
-
-    model_config = ConfigDict(extra="allow")
-
-    input: Any = Field(description="The job: `workflow` in API format, `images`, `timeout`.")
-
-
-def build(queue: Queue, *, status: Status, api_key: Secret) -> FastAPI:
-    """The application. `status` tells of the worker behind `queue`; an empty `api_key` leaves all routes open."""
-    app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.")
-    guarded = [Depends(_key_guard(api_key))]
-    router = _jobs(queue)
-    app.include_router(router, dependencies=guarded)
-    app.include_router(router, prefix="/v2/{endpoint_id}", dependencies=guarded, include_in_schema=False)
+def build(queue: Queue, *, status: Status, settings: Settings, metrics: Metrics | None = None) -> FastAPI:
+    """The application. `status` tells of the worker behind `queue`; without `metrics` there is nothing to scrape."""
+    app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
+    guarded = [Depends(_key_guard(settings.api_key))]
     health = _health(queue, status)
-    app.include_router(health)
-    app.include_router(health, prefix="/v2/{endpoint_id}", include_in_schema=False)
-    app.add_exception_handler(ComfyportError, _answer_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    for prefix, shown in (("", True), ("/v2/{endpoint_id}", False)):
+        for router in (_sending(queue, settings), _jobs(queue), _metrics(metrics)):
+            app.include_router(router, prefix=prefix, dependencies=guarded, include_in_schema=shown)
+        app.include_router(health, prefix=prefix, include_in_schema=shown)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
+            expose_headers=("Retry-After",),
+        )
+    answer_errors(app)
+    schema.describe(app)
     return app
 
 
-def _jobs(queue: Queue) -> APIRouter:
-    router = APIRouter(tags=["jobs"])
+def _sending(queue: Queue, settings: Settings) -> APIRouter:
+    router = APIRouter(
+        tags=["jobs"],
+        responses=refusals(
+            s400="No job: the message says what is wrong.",
+            s401="The key is missing or wrong.",
+            s413="The body is larger than BODY_BYTES.",
+            s422="The Idempotency-Key belongs to another job.",
+            s429="The queue is full: come back after `Retry-After` seconds.",
+            s503="The worker is being stopped.",
+        ),
+    )
 
-    @router.post("/run")
-    async def run(job: JobRequest) -> dict[str, Any]:
+    async def submitted(request: Request, key: str) -> Job:
+        sent = await reading.submission(
+            request, key=key, limit=settings.body_bytes, private=settings.allow_private_urls
+        )
+        return await queue.submit(sent)
+
+    described: Any = {"openapi_extra": {"requestBody": schema.REQUEST_BODY}, "responses": STATE}
+
+    @router.post("/run", **described)
+    async def run(request: Request, key: Key = "") -> Response:
         """Queue a job; its id and status at once."""
-        return (await queue.submit(job.input)).as_json()
+        return _state(await submitted(request, key))
 
-    @router.post("/runsync")
-    async def runsync(
-        job: JobRequest,
-        wait: Annotated[int, Query(ge=0, le=300_000, description="Milliseconds.")] = WAIT_MILLISECONDS,
-    ) -> dict[str, Any]:
+    @router.post("/runsync", **described)
+    async def runsync(request: Request, key: Key = "", wait: Wait = WAIT_MILLISECONDS) -> Response:
         """Queue a job and wait for its answer; after `wait` its status, to be asked for with `/status`."""
-        queued = await queue.submit(job.input)
-        return (await queue.wait(queued.id, wait / 1000)).as_json()
+        job = await submitted(request, key)
+        return _state(await queue.wait(job.id, wait / 1000))
 
-    @router.api_route("/status/{job_id}", methods=["GET", "POST"])
-    async def status(job_id: str) -> dict[str, Any]:
-        """What became of a job."""
-        return (await queue.find(job_id)).as_json()
+    return router
 
-    @router.post("/cancel/{job_id}")
-    async def cancel(job_id: str) -> dict[str, Any]:
-        """End a job that waits or runs."""
-        return (await queue.cancel(job_id)).as_json()
+
+def _jobs(queue: Queue) -> APIRouter:
+    router = APIRouter(
+        tags=["jobs"], responses=refusals(s401="The key is missing or wrong.", s404="No such job, or no more.")
+    )
+    gone = refusals(s410="The result was dropped to make room for newer ones.")
+
+    @router.get("/status/{job_id}", responses=STATE | gone)
+    @router.post("/status/{job_id}", include_in_schema=False)
+    async def status(job_id: str) -> Response:
+        """What became of a job; of one that runs, its latest progress."""
+        return _state(await queue.find(job_id))
+
+    @router.get(
+        "/stream/{job_id}",
+        responses={
+            200: {"model": schema.Pieces, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            204: {"description": "Everything up to the result has been sent before `Last-Event-ID`."},
+            **refusals(s501="This endpoint's queue hears no events."),
+        },
+    )
+    @router.post("/stream/{job_id}", include_in_schema=False)
+    async def follow(
+        job_id: str,
+        accept: Annotated[str, Header(description="`text/event-stream` for server-sent events.")] = "",
+        last_event_id: Annotated[str, Header(description="Go on after this event.")] = "",
+    ) -> Response:
+        """What a job tells: server-sent events to its end, or what is new since the last call."""
+        job = await queue.find(job_id)
+        if "text/event-stream" in accept:
+            return stream.server_sent(job, last_event_id)
+        return Answer(stream.pieces(job))
+
+    @router.post("/cancel/{job_id}", responses=STATE)
+    async def cancel(job_id: str) -> Response:
+        """End a job that waits or runs; one that is over stays as it is."""
+        return _state(await queue.cancel(job_id), result=False)
+
+    @router.post(
+        "/retry/{job_id}",
+        responses=STATE | gone | refusals(s409="It neither failed nor timed out."),
+    )
+    async def retry(job_id: str) -> Response:
+        """Queue a job that failed or timed out once more, under the same id."""
+        return _state(await queue.retry(job_id))
+
+    @router.post("/purge-queue", responses={200: {"model": schema.Purged}})
+    async def purge_queue() -> Response:
+        """Cancel every job that waits; the running one goes on."""
+        return Answer({"removed": await queue.purge(), "status": "completed"})
+
+    return router
+
+
+def _metrics(metrics: Metrics | None) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}, **refusals(s401="The key is missing.")})
+    async def expose(accept: Annotated[str, Header()] = "") -> Response:
+        """For Prometheus."""
+        if metrics is None:
+            raise NotOffered("metrics; Modal's dashboard has its own")
+        content, content_type = metrics.exposed(accept)
+        return Response(content, headers={"Content-Type": content_type})
 
     return router
 
@@ -92,14 +173,24 @@ def _jobs(queue: Queue) -> APIRouter:
 def _health(queue: Queue, status: Status) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get("/health")
-    async def health() -> dict[str, Any]:
+    @router.get("/health", responses={200: {"model": schema.Health}})
+    @router.head("/health", include_in_schema=False)
+    async def health() -> Response:
         """Jobs by state, and the status board: models and ComfyUI."""
-        worker = await status()
-        workers = {"ready": int(worker.ready), "initializing": int(not worker.ready)}
-        return {"jobs": await queue.counts(), "workers": workers, "status": worker.board}
+        worker, jobs = await status(), await queue.counts()
+        running = jobs.get("inProgress", 0)
+        workers = {
+            "idle": int(worker.ready and not running),
+            "initializing": int(not worker.ready),
+            "ready": int(worker.ready),
+            "running": running,
+            "throttled": 0,
+            "unhealthy": 0,
+        }
+        return Answer({"jobs": jobs, "workers": workers, "status": worker.board})
 
-    @router.get("/ping", responses={204: {"description": "Starting."}})
+    @router.get("/ping", response_class=Response, responses={204: {"description": "Starting."}})
+    @router.head("/ping", include_in_schema=False)
     async def ping() -> Response:
         """200 when ComfyUI is ready, 204 while it starts (RunPod's rule for load-balancing endpoints)."""
         return Response(status_code=200 if (await status()).ready else 204)
@@ -107,26 +198,22 @@ def _health(queue: Queue, status: Status) -> APIRouter:
     return router
 
 
-def _key_guard(api_key: Secret) -> Callable[[Request], Awaitable[None]]:
-    async def guard(request: Request) -> None:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+def _state(job: Job, *, result: bool = True) -> Answer:
+    """The job as an answer. Raises ResultDropped where its `result` is asked for and no longer there."""
+    if job.dropped and result:
+        raise ResultDropped(job.id, job.status)
+    shown = job.as_json()
+    return Answer(shown if result else {"id": shown["id"], "status": shown["status"]})
+
+
+def _key_guard(api_key: Secret) -> Callable[..., Awaitable[None]]:
+    # Only for `/docs`: the header is read below, where RunPod's examples may send the bare key.
+    documented = Security(HTTPBearer(auto_error=False, description="COMFYPORT_API_KEY"))
+
+    async def guard(request: Request, _: Any = documented) -> None:
+        scheme, _space, rest = request.headers.get("Authorization", "").strip().partition(" ")
+        given = rest.strip() if scheme.lower() == "bearer" else scheme
         if api_key and not secrets.compare_digest(given.encode(), api_key.reveal().encode()):
             raise Unauthorized
 
     return guard
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ComfyportError)  # noqa: S101 - registered for this class
-    headers = {"Retry-After": "5"} if isinstance(error, QueueFull) else None
-    return JSONResponse(error.as_answer(), STATUS_CODES.get(type(error), 500), headers)
-
-
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    invalid = InvalidJob(
-        f'The request must be JSON such as {{"input": {{"workflow": {{…}}}}}}: {problem["msg"]} ({place})'
-    )
-    return await _answer_error(request, invalid)

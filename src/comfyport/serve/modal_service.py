@@ -9,10 +9,10 @@ from typing import Any
 import modal
 from fastapi import FastAPI
 
-from comfyport.errors import JobUnknown, ModelError
+from comfyport.errors import JobUnknown, ModelError, NotOffered
 from comfyport.serve import http_app, logs
 from comfyport.serve.host import shared
-from comfyport.serve.queue import Job
+from comfyport.serve.job import Job, Submission
 from comfyport.settings import Settings
 
 
@@ -26,7 +26,7 @@ def start() -> None:
 def api(run: Any) -> FastAPI:
     """The HTTP application; `run` is the GPU class's method, bound."""
     settings = Settings.load()
-    return http_app.build(ModalQueue(run), status=_status, api_key=settings.api_key)
+    return http_app.build(ModalQueue(run), status=_status, settings=settings)
 
 
 def models(*arguments: str, groups: str = "") -> None:
@@ -43,15 +43,27 @@ async def _status() -> http_app.WorkerStatus:
 
 
 class ModalQueue:
-    """Modal's queue: jobs are spawned calls of `run`, and a job's id is its call's."""
+    """Modal's queue: jobs are spawned calls of `run`, and a job's id is its call's.
+
+    It hears no events, keeps no keys and posts to nobody: what asks for that is refused, never ignored.
+    """
 
     def __init__(self, run: Any) -> None:
         self._run = run
 
-    async def submit(self, job_input: Any) -> Job:
-        """Spawns a call."""
-        call = await self._run.spawn.aio({"input": job_input})
-        return Job(call.object_id, None)
+    async def submit(self, submission: Submission) -> Job:
+        """Spawns a call. Raises NotOffered."""
+        unmet = {
+            "idempotency keys": submission.key,
+            "webhooks": submission.webhook,
+            "policies": submission.execution_timeout or submission.ttl,
+        }
+        for feature, asked in unmet.items():
+            if asked:
+                raise NotOffered(feature)
+        bucket = {"s3Config": submission.bucket} if submission.bucket is not None else {}
+        call = await self._run.spawn.aio({"input": submission.input, **bucket})
+        return Job(call.object_id)
 
     async def find(self, job_id: str) -> Job:
         """A job as it is now; Modal does not tell whether an unfinished one has started. Raises JobUnknown."""
@@ -62,14 +74,14 @@ class ModalQueue:
         try:
             answer = await modal.FunctionCall.from_id(job_id).get.aio(timeout=seconds)
         except TimeoutError:
-            return Job(job_id, None, "IN_PROGRESS")
+            return Job(job_id, status="IN_PROGRESS")
         except modal.exception.InputCancellation:
-            return Job(job_id, None, "CANCELLED")
+            return Job(job_id, status="CANCELLED")
         except (modal.exception.OutputExpiredError, modal.exception.NotFoundError, modal.exception.InvalidError):
             raise JobUnknown(job_id) from None
         except modal.exception.Error as error:
             answer = ModelError(f"The container that ran the job ended: {error}").as_answer()
-        return Job(job_id, None, "FAILED" if "error" in answer else "COMPLETED", answer)
+        return Job(job_id, status="FAILED" if "error" in answer else "COMPLETED", answer=answer)
 
     async def cancel(self, job_id: str) -> Job:
         """Ends a job that waits or runs. Raises JobUnknown."""
@@ -78,6 +90,14 @@ class ModalQueue:
             await modal.FunctionCall.from_id(job_id).cancel.aio()
             job.status = "CANCELLED"
         return job
+
+    async def retry(self, job_id: str) -> Job:
+        """Raises NotOffered: Modal does not keep what a call was given."""
+        raise NotOffered("retries; send the job again")
+
+    async def purge(self) -> int:
+        """Raises NotOffered: Modal does not list the calls that wait."""
+        raise NotOffered("emptying the queue; cancel its jobs one by one")
 
     async def counts(self) -> dict[str, int]:
         """Calls that wait; Modal counts no others."""

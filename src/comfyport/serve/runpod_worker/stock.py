@@ -1,6 +1,5 @@
-"""The RunPod door: jobs come through RunPod's SDK (runpod 1.12)."""
+"""The stop of a worker whose SDK we leave as it is."""
 
-import logging
 import os
 import signal
 import threading
@@ -8,48 +7,14 @@ import time
 from types import FrameType
 from typing import Any
 
-import runpod
-
-from comfyport.errors import ComfyportError
-from comfyport.serve.host import Host, handler, shared, stop_shared
-
-logger = logging.getLogger(__name__)
+from comfyport.serve.host import Host
 
 # RunPod kills 10 s after it asked; ComfyUI needs some of them to end.
 GRACE_SECONDS = 4.0
 IDLE_SECONDS = 0.3
 
 
-def serve() -> None:
-    """Takes jobs until RunPod stops the worker. Raises ComfyportError if the worker cannot go on."""
-    host = shared()
-    try:
-        _wait_ready(host)
-        runpod.serverless.start({"handler": handler, "concurrency_modifier": _StopOnSignal(host)})
-    finally:
-        stop_shared()
-
-
-def _wait_ready(host: Host) -> None:
-    # Before the SDK takes its first job: a job that waits in RunPod's queue can go to a worker that is ready.
-    import asyncio
-
-    async def wait() -> ComfyportError | None:
-        ready = asyncio.ensure_future(host.wait_ready())
-        failed = asyncio.ensure_future(host.wait_failure())
-        await asyncio.wait({ready, failed}, return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
-            failed.cancel()
-            await ready
-            return None
-        ready.cancel()
-        return await failed
-
-    if error := asyncio.run(wait()):
-        raise error
-
-
-class _StopOnSignal:
+class StopOnSignal:
     """Ends the process soon after SIGTERM, where the SDK alone would wait for its long poll.
 
     The SDK asks its concurrency modifier before each job that it takes, after it has set its own signal handlers: the
@@ -62,6 +27,7 @@ class _StopOnSignal:
         self._asked = False
 
     def __call__(self, _current: int) -> int:
+        """The SDK's concurrency: one."""
         if not self._installed:
             self._installed = True
             self._stop_taking: Any = signal.getsignal(signal.SIGTERM)
