@@ -2,10 +2,12 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, UnknownGroup, NotLocked
+            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
             ArchiveRefused, ModelNotReady
+        NodeError               a custom node could not be brought; the others, and ComfyUI, go on
+            NodeFetchFailed, NodeFolderTaken, NodeRequirements
         ComfyUIError            the program that we run
             ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
         JobError                one job; the worker goes on
@@ -58,7 +60,7 @@ class InvalidSetting(UsageError):
 
 
 class InvalidLock(UsageError):
-    """A models.lock.json that cannot be read or breaks a rule of the format."""
+    """A models.lock.json or nodes.lock.json that cannot be read or breaks a rule of the format."""
 
     code = "invalid_lock"
 
@@ -212,6 +214,57 @@ class ModelNotReady(ModelError):
     def __init__(self, failures: dict[str, str]) -> None:
         listed = "; ".join(f"{path}: {reason}" for path, reason in failures.items())
         super().__init__(f"The workflow needs models that could not be downloaded: {listed}", models=failures)
+
+
+class InvalidSnapshot(UsageError):
+    """A file that should be a snapshot of ComfyUI-Manager is not one."""
+
+    code = "invalid_snapshot"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(
+            f"{file} is not a snapshot of ComfyUI-Manager: {reason}. Save one in its menu, and name that file.",
+            file=file,
+        )
+
+
+class UnknownNode(UsageError):
+    """No custom node has this name, neither in the lock or on the volume nor, when one is added, where it should be."""
+
+    code = "unknown_node"
+
+
+class NodeError(ComfyportError):
+    """A custom node could not be brought."""
+
+    code = "node_error"
+
+
+class NodeFetchFailed(NodeError):
+    """The source did not give a custom node as it is pinned."""
+
+    code = "node_fetch_failed"
+
+    def __init__(self, name: str, reason: str, *, source: str) -> None:
+        super().__init__(f"{name} could not be fetched from {source}: {reason}", node=name, source=source)
+
+
+class NodeFolderTaken(NodeError):
+    """Where a custom node belongs stands a folder that is not comfyport's, or the image has another version."""
+
+    code = "node_folder_taken"
+
+    def __init__(self, name: str, folder: str, reason: str) -> None:
+        super().__init__(f"{name} is not put in place: {folder} {reason}.", node=name, folder=folder)
+
+
+class NodeRequirements(NodeError):
+    """The Python packages that a custom node asks for cannot be had beside those of the image or of other nodes."""
+
+    code = "node_requirements"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The Python packages of {name} could not be installed: {reason}", node=name)
 
 
 class ComfyUIError(ComfyportError):

@@ -54,6 +54,13 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _protocols(text: str) -> tuple[str, ...]:
+    words = _words(text.lower())
+    if not words or not set(words) <= {"https", "ssh", "http", "file"}:
+        raise ValueError("write some of https, ssh, http and file, separated by commas")
+    return words
+
+
 def _arguments(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 
@@ -173,6 +180,38 @@ class Settings(_FromEnvironment):
         _words,
     )
     lock: Path = _setting("COMFYPORT_LOCK", Path("models.lock.json"), "The lock that says what to fetch.", Path)
+    nodes_lock: Path | None = _setting(
+        "COMFYPORT_NODES_LOCK",
+        None,
+        "The lock of the custom nodes.",
+        Path,
+        shown="`nodes.lock.json` beside `COMFYPORT_LOCK`, if there is one",
+    )
+    sync_nodes_on_startup: bool = _setting(
+        "SYNC_NODES_ON_STARTUP",
+        True,
+        "Bring the custom nodes that are not baked into the image to the volume before ComfyUI starts.",
+        _boolean,
+    )
+    nodes_protocols: tuple[str, ...] = _setting(
+        "COMFYPORT_NODES_PROTOCOLS",
+        ("https", "ssh"),
+        "What git may fetch custom nodes with: some of `https`, `ssh`, `http`, `file`, separated by commas.",
+        _protocols,
+    )
+    nodes_constraints: Path | None = _setting(
+        "COMFYPORT_CONSTRAINTS",
+        None,
+        "Constraints that the Python packages of custom nodes are held to; torch is held in any case.",
+        Path,
+        shown="`/opt/comfyport/constraints.txt`, if there is one",
+    )
+    comfy_registry: str = _setting(
+        "COMFY_REGISTRY_ENDPOINT",
+        "https://api.comfy.org",
+        "ComfyUI's registry of custom nodes, or a mirror of it.",
+        _url,
+    )
     volume: Path | None = _setting(
         "COMFYPORT_VOLUME",
         None,
@@ -404,6 +443,18 @@ class Settings(_FromEnvironment):
         """The variables that hold a secret, those of the platforms included."""
         ours = {field.metadata["name"] for field in dataclasses.fields(cls) if isinstance(field.default, Secret)}
         return frozenset(ours | _PLATFORM_SECRETS)
+
+    @property
+    def nodes_lock_file(self) -> Path | None:
+        """The lock of the custom nodes: what was set, or the one beside the models' lock; None if there is none."""
+        beside = self.lock.with_name("nodes.lock.json")
+        return self.nodes_lock or (beside if beside.is_file() else None)
+
+    @property
+    def constraints_file(self) -> Path | None:
+        """The constraints for the packages of custom nodes: what was set, or the image's; None if there are none."""
+        of_image = Path("/opt/comfyport/constraints.txt")
+        return self.nodes_constraints or (of_image if of_image.is_file() else None)
 
     @property
     def volume_folder(self) -> Path:

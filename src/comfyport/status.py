@@ -1,6 +1,7 @@
 """The container's notice board: small JSON files that one process writes and every other may read.
 
     <run folder>/models.json     written by the downloader: which files are ready, how fast the rest comes
+    <run folder>/nodes.json      written while custom nodes are brought: how each stands
     <run folder>/comfyui.json    written by the worker: the state of ComfyUI
     <run folder>/start.json      written by the worker: seconds that each phase of the start took
     <run folder>/wanted.json     written by the worker: the files that jobs wait for, to be brought first
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("models", "comfyui", "start", "wanted")
+SECTIONS = ("models", "nodes", "comfyui", "start", "wanted")
 
 
 class Board:

@@ -39,6 +39,9 @@ from comfyport.jobs.reclaim import Reclaimer
 from comfyport.jobs.staging import Limits
 from comfyport.models import lock
 from comfyport.models.volume import Volume
+from comfyport.nodes import lock as nodes_lock
+from comfyport.nodes.places import Place
+from comfyport.nodes.startup import constraints, with_nodes
 from comfyport.settings import Settings
 from comfyport.startup import Download, Report, warm_up
 from comfyport.status import Board
@@ -245,8 +248,23 @@ class Worker:
             model_directories=tuple(entry.directory for entry in entries),
         )
         line = command(installation, folders, extra_paths, port=self.settings.comfyui_port, device=self.settings.device)
-        return Supervised(
-            line, self.url, environ=self._environ_of_comfyui(entries), ready=client.answers, notice=notice
+        line, environ = self._with_nodes(line, self._environ_of_comfyui(entries), installation)
+        return Supervised(line, self.url, environ=environ, ready=client.answers, notice=notice)
+
+    def _with_nodes(
+        self, line: tuple[str, ...], environ: dict[str, str], installation: Installation
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """ComfyUI's command and environment, so that it has the custom nodes of the lock."""
+        file = self.settings.nodes_lock_file
+        return with_nodes(
+            line,
+            environ,
+            nodes_lock.load(file).nodes if file else (),
+            volume=Place.on_volume(self.volume.root.absolute()),
+            image=Place.in_image(installation.directory),
+            python=installation.python,
+            constraints=constraints(self.settings.constraints_file),
+            may_sync=self.settings.sync_nodes_on_startup,
         )
 
     def _environ_of_comfyui(self, entries: tuple[lock.Entry, ...]) -> dict[str, str]:

@@ -5,17 +5,18 @@ import sys
 
 import typer
 
-from comfyport.cli import models, run, serve
+from comfyport.cli import models, nodes, run, serve
 from comfyport.errors import ComfyportError
 
 app = typer.Typer(
     name="comfyport",
-    help="ComfyUI on any GPU cloud: models, workers, jobs.",
+    help="ComfyUI on any GPU cloud: models, nodes, workers, jobs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.add_typer(nodes.app, name="nodes")
 app.command("run")(run.run_command)
 app.command("serve")(serve.serve)
 
