@@ -9,7 +9,8 @@ import json
 import sys
 from typing import Any
 
-from comfyport.settings import Secret, Settings
+from comfyport.environment import Secret
+from comfyport.settings import Settings
 from scripts.runpod_deploy.wanted import WORKER_ENVIRONMENT
 
 # Shown at once, in this order, under these names; all others are advanced.

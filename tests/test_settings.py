@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from comfyport import settings
+from comfyport.environment import Secret
 from comfyport.errors import InvalidSetting
-from comfyport.settings import Secret, Settings
+from comfyport.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -57,3 +58,30 @@ def test_a_secret_does_not_show():
 
 def test_the_readme_has_the_table_of_all_variables():
     assert settings.table() in README.read_text(encoding="utf-8"), "run: python -m comfyport.settings"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--listen", "--listen 0.0.0.0", "--port=9000", "--output-directory /data", "--lowvram --temp-d /x", "--tls-k a"],
+)
+def test_what_would_take_comfyui_away_from_the_worker_is_refused_with_a_way_out(arguments: str):
+    with pytest.raises(InvalidSetting, match=r"COMFYUI_ARGS .* cannot be given to ComfyUI: .*(set|move|moves|give) "):
+        Settings.load({"COMFYUI_ARGS": arguments})
+
+
+def test_all_other_arguments_are_given_to_comfyui_as_they_are():
+    loaded = Settings.load({"COMFYUI_ARGS": "--lowvram --preview-method auto --temperature '-- a' -p"})
+
+    assert loaded.comfyui_arguments == ("--lowvram", "--preview-method", "auto", "--temperature", "-- a", "-p")
+
+
+@pytest.mark.parametrize(
+    "name", ["COMFYUI_URL", "HF_ENDPOINT", "CIVITAI_ENDPOINT", "BUCKET_ENDPOINT_URL", "COMFY_REGISTRY_ENDPOINT"]
+)
+@pytest.mark.parametrize("userinfo", ["user:hunter2", "hunter2", ":hunter2[", "a@b:hunter2"])
+def test_a_password_in_an_address_is_refused_and_not_shown(name: str, userinfo: str):
+    with pytest.raises(InvalidSetting, match="without a user name and password") as refused:
+        Settings.load({name: f"https://{userinfo}@example.com/path"})
+
+    assert name in refused.value.message
+    assert "hunter2" not in str(refused.value.as_answer())

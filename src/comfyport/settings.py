@@ -4,429 +4,301 @@
 `python -m comfyport.settings` prints the README's table; a test keeps the two the same.
 """
 
-import base64
 import dataclasses
 import os
-import shlex
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Literal
 
-from comfyport.errors import InvalidSetting
-
-
-class Secret:
-    """A value that shows only to those who ask for it by name."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "Secret('********')"
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def reveal(self) -> str:
-        """The value itself: for a request's header, never for a log."""
-        return self._value
-
-
-def _boolean(text: str) -> bool:
-    known = {
-        "true": True,
-        "1": True,
-        "yes": True,
-        "on": True,
-        "false": False,
-        "0": False,
-        "no": False,
-        "off": False,
-    }
-    if text.lower() not in known:
-        raise ValueError("write true or false")
-    return known[text.lower()]
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _protocols(text: str) -> tuple[str, ...]:
-    words = _words(text.lower())
-    if not words or not set(words) <= {"https", "ssh", "http", "file"}:
-        raise ValueError("write some of https, ssh, http and file, separated by commas")
-    return words
-
-
-def _arguments(text: str) -> tuple[str, ...]:
-    return tuple(shlex.split(text))
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ValueError("write a port number between 1 and 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError("write a whole number of at least 1")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise ValueError("write a number of seconds") from None
-    if not 0 <= seconds < float("inf"):
-        raise ValueError("write a number of seconds that is not negative")
-    return seconds
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("write an address that starts with http:// or https://")
-    return text.rstrip("/")
-
-
-def _bucket_url(text: str) -> str:
-    if not text.startswith(("http://", "https://", "gs://", "az://")):
-        raise ValueError("write an address that starts with https://, gs:// or az://")
-    return text.rstrip("/")
-
-
-def _link_seconds(text: str) -> int:
-    seconds = _count(text)
-    if seconds > 7 * 24 * 3600:
-        raise ValueError("signed links last 604800 seconds (7 days) at most")
-    return seconds
-
-
-def _megabytes(text: str) -> float:
-    try:
-        megabytes = float(text)
-    except ValueError:
-        raise ValueError("write a number of megabytes") from None
-    if not 0 < megabytes < float("inf"):
-        raise ValueError("write a number of megabytes above 0")
-    return megabytes
-
-
-def _webhook_secret(text: str) -> Secret:
-    try:
-        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = b""
-    if not text.startswith("whsec_") or not 24 <= len(key) <= 64:
-        raise ValueError("write whsec_ and 24 to 64 random bytes in base64")
-    return Secret(text)
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"write one of {', '.join(choices)}")
-        return text.lower()
-
-    return parse
-
-
-def _setting(name: str, default: Any, meaning: str, parse: Callable[[str], Any] = str, shown: str = "") -> Any:
-    """One variable: its name, default, meaning for the README, and parser; `shown` stands for a computed default."""
-    return dataclasses.field(
-        default=default, metadata={"name": name, "meaning": meaning, "parse": parse, "shown": shown}
-    )
-
-
-class _FromEnvironment:
-    """Reads the fields of a dataclass from the environment variables that they are declared with."""
-
-    @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """The settings as `environ` has them; an empty variable counts as unset. Raises InvalidSetting."""
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(cast("Any", cls)):
-            name, text = field.metadata["name"], environ.get(field.metadata["name"], "").strip()
-            if text:
-                try:
-                    values[field.name] = field.metadata["parse"](text)
-                except ValueError as error:
-                    shown = "********" if isinstance(field.default, Secret) else text
-                    raise InvalidSetting(name, shown, str(error)) from None
-        return cls(**values)
-
+from comfyport import environment
+from comfyport.comfyui import arguments
+from comfyport.environment import (
+    FromEnvironment,
+    Secret,
+    as_boolean,
+    as_bucket_url,
+    as_count,
+    as_link_seconds,
+    as_megabytes,
+    as_port,
+    as_protocols,
+    as_seconds,
+    as_url,
+    as_webhook_secret,
+    as_words,
+    one_of,
+    setting,
+)
 
 _PLATFORM_SECRETS = frozenset({"RUNPOD_AI_API_KEY", "RUNPOD_API_KEY", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"})
 
 
 @dataclass(frozen=True)
-class Settings(_FromEnvironment):
+class Settings(FromEnvironment):
     """What a worker, the downloader and the command line read."""
 
-    download_on_startup: bool = _setting(
+    download_on_startup: bool = setting(
         "DOWNLOAD_MODELS_ON_STARTUP",
         True,
         "Fetch the models that the volume lacks when the container starts.",
-        _boolean,
+        as_boolean,
     )
-    model_groups: tuple[str, ...] = _setting(
+    model_groups: tuple[str, ...] = setting(
         "MODEL_GROUPS",
         (),
         "Groups of the lock to fetch, separated by commas. Unset: `default`, or all if no entry has groups.",
-        _words,
+        as_words,
     )
-    lock: Path = _setting("COMFYPORT_LOCK", Path("models.lock.json"), "The lock that says what to fetch.", Path)
-    nodes_lock: Path | None = _setting(
+    lock: Path = setting("COMFYPORT_LOCK", Path("models.lock.json"), "The lock that says what to fetch.", Path)
+    nodes_lock: Path | None = setting(
         "COMFYPORT_NODES_LOCK",
         None,
         "The lock of the custom nodes.",
         Path,
         shown="`nodes.lock.json` beside `COMFYPORT_LOCK`, if there is one",
     )
-    sync_nodes_on_startup: bool = _setting(
+    sync_nodes_on_startup: bool = setting(
         "SYNC_NODES_ON_STARTUP",
         True,
         "Bring the custom nodes that are not baked into the image to the volume before ComfyUI starts.",
-        _boolean,
+        as_boolean,
     )
-    nodes_protocols: tuple[str, ...] = _setting(
+    nodes_protocols: tuple[str, ...] = setting(
         "COMFYPORT_NODES_PROTOCOLS",
         ("https", "ssh"),
         "What git may fetch custom nodes with: some of `https`, `ssh`, `http`, `file`, separated by commas.",
-        _protocols,
+        as_protocols,
     )
-    nodes_constraints: Path | None = _setting(
+    nodes_constraints: Path | None = setting(
         "COMFYPORT_CONSTRAINTS",
         None,
         "Constraints that the Python packages of custom nodes are held to; torch is held in any case.",
         Path,
         shown="`/opt/comfyport/constraints.txt`, if there is one",
     )
-    comfy_registry: str = _setting(
+    comfy_registry: str = setting(
         "COMFY_REGISTRY_ENDPOINT",
         "https://api.comfy.org",
         "ComfyUI's registry of custom nodes, or a mirror of it.",
-        _url,
+        as_url,
     )
-    volume: Path | None = _setting(
+    volume: Path | None = setting(
         "COMFYPORT_VOLUME",
         None,
         "Where models are kept.",
         Path,
         shown="the first that exists of `/runpod-volume`, `/workspace`, `/cache`, else `/data`",
     )
-    staging: Path | None = _setting(
+    staging: Path | None = setting(
         "COMFYPORT_STAGING",
         None,
         "Where downloads under way are kept, if not on the volume.",
         Path,
         shown="`.comfyport/parts` on the volume",
     )
-    run_directory: Path | None = _setting(
+    run_directory: Path | None = setting(
         "COMFYPORT_RUN_DIR",
         None,
         "Where the notice board and ComfyUI's input, output and temporary files lie.",
         Path,
         shown="`/run/comfyport` if writable, else a folder below `$TMPDIR`",
     )
-    device: Literal["gpu", "cpu"] = _setting(
+    device: Literal["gpu", "cpu"] = setting(
         "COMFYPORT_DEVICE",
         "gpu",
         "`gpu` or `cpu`. With `gpu`, a start without one fails at once.",
-        _choice("gpu", "cpu"),
+        one_of("gpu", "cpu"),
     )
-    startup_wait: Literal["needed", "all"] = _setting(
+    startup_wait: Literal["needed", "all"] = setting(
         "STARTUP_WAIT",
         "needed",
         "`needed`: a job waits for its own models only. `all`: no job is taken before every model is there.",
-        _choice("needed", "all"),
+        one_of("needed", "all"),
     )
-    startup_wait_seconds: float = _setting(
+    startup_wait_seconds: float = setting(
         "STARTUP_WAIT_SECONDS",
         300.0,
         "With `needed`: take no job while more seconds of download than this remain.",
-        _seconds,
+        as_seconds,
     )
-    comfyui_directory: Path = _setting("COMFYUI_DIR", Path("/opt/ComfyUI"), "The folder of ComfyUI's `main.py`.", Path)
-    comfyui_python: Path | None = _setting(
+    comfyui_directory: Path = setting("COMFYUI_DIR", Path("/opt/ComfyUI"), "The folder of ComfyUI's `main.py`.", Path)
+    comfyui_python: Path | None = setting(
         "COMFYUI_PYTHON",
         None,
         "The Python that runs ComfyUI.",
         Path,
         shown="`.venv` or `venv` in `COMFYUI_DIR`, else the worker's own",
     )
-    comfyui_arguments: tuple[str, ...] = _setting(
-        "COMFYUI_ARGS", (), "More arguments for ComfyUI, for example `--lowvram`.", _arguments
+    comfyui_arguments: tuple[str, ...] = setting(
+        "COMFYUI_ARGS", (), "More arguments for ComfyUI, for example `--lowvram`.", arguments.parsed
     )
-    comfyui_secrets: tuple[str, ...] = _setting(
+    comfyui_secrets: tuple[str, ...] = setting(
         "COMFYUI_SECRETS",
         (),
         "Secret variables that ComfyUI, and so every custom node, may read, for example `HF_TOKEN`; the others are "
         "kept from it.",
-        _words,
+        as_words,
     )
-    comfyui_port: int = _setting("COMFYUI_PORT", 8188, "The port of ComfyUI, on 127.0.0.1 only.", _port)
-    comfyui_url: str | None = _setting(
-        "COMFYUI_URL", None, "A ComfyUI that runs already: it is used and watched, none is launched.", _url
+    comfyui_port: int = setting("COMFYUI_PORT", 8188, "The port of ComfyUI, on 127.0.0.1 only.", as_port)
+    comfyui_url: str | None = setting(
+        "COMFYUI_URL", None, "A ComfyUI that runs already: it is used and watched, none is launched.", as_url
     )
-    comfy_org_api_key: Secret = _setting(
+    comfy_org_api_key: Secret = setting(
         "COMFY_ORG_API_KEY",
         Secret(""),
         "Key for ComfyUI's API nodes; a job's `comfy_org_api_key` wins.",
         Secret,
     )
-    job_timeout: float = _setting(
-        "JOB_TIMEOUT", 1800.0, "Seconds that a job may take; a job's `timeout` wins.", _seconds
+    job_timeout: float = setting(
+        "JOB_TIMEOUT", 1800.0, "Seconds that a job may take; a job's `timeout` wins.", as_seconds
     )
-    cancel_seconds: float = _setting(
+    cancel_seconds: float = setting(
         "CANCEL_SECONDS",
         20.0,
         "Seconds that ComfyUI has to let go of a cancelled job; then it is started again. More for models whose single "
         "steps take long.",
-        _seconds,
+        as_seconds,
     )
-    warmup_workflow: Path | None = _setting(
+    warmup_workflow: Path | None = setting(
         "WARMUP_WORKFLOW",
         None,
         "A workflow in API format that is run before the first job is taken, so that its models are loaded then.",
         Path,
     )
-    refresh_worker: bool = _setting(
-        "REFRESH_WORKER", False, "On RunPod: have the worker replaced by a fresh one after each job.", _boolean
+    refresh_worker: bool = setting(
+        "REFRESH_WORKER", False, "On RunPod: have the worker replaced by a fresh one after each job.", as_boolean
     )
-    input_files: int = _setting("INPUT_FILES", 64, "Files that a job may bring.", _count)
-    input_file_mb: int = _setting("INPUT_FILE_MB", 500, "Megabytes that one of a job's files may have.", _count)
-    input_mb: int = _setting("INPUT_MB", 1000, "Megabytes that a job's files may have together.", _count)
-    input_megapixels: int = _setting(
-        "INPUT_MEGAPIXELS", 150, "Megapixels that an input picture may have, all its frames together.", _count
+    input_files: int = setting("INPUT_FILES", 64, "Files that a job may bring.", as_count)
+    input_file_mb: int = setting("INPUT_FILE_MB", 500, "Megabytes that one of a job's files may have.", as_count)
+    input_mb: int = setting("INPUT_MB", 1000, "Megabytes that a job's files may have together.", as_count)
+    input_megapixels: int = setting(
+        "INPUT_MEGAPIXELS", 150, "Megapixels that an input picture may have, all its frames together.", as_count
     )
-    input_seconds: float = _setting(
-        "INPUT_SECONDS", 120.0, "Seconds that fetching one of a job's files from its URL may take.", _seconds
+    input_seconds: float = setting(
+        "INPUT_SECONDS", 120.0, "Seconds that fetching one of a job's files from its URL may take.", as_seconds
     )
-    output_delivery: Literal["auto", "base64", "s3", "volume"] | None = _setting(
+    output_delivery: Literal["auto", "base64", "s3", "volume"] | None = setting(
         "OUTPUT_DELIVERY",
         None,
         "How files are delivered for jobs that do not say: `auto`, `base64`, `s3` or `volume`.",
-        _choice("auto", "base64", "s3", "volume"),
+        one_of("auto", "base64", "s3", "volume"),
         shown="`s3` if `BUCKET_ENDPOINT_URL` is set, else `auto`",
     )
-    answer_limit_mb: float | None = _setting(
+    answer_limit_mb: float | None = setting(
         "ANSWER_LIMIT_MB",
         None,
         "Largest answer in MB; files that do not fit go to the bucket, else to the volume.",
-        _megabytes,
+        as_megabytes,
         shown="20 on RunPod, else 100",
     )
-    bucket_endpoint: str = _setting(
+    bucket_endpoint: str = setting(
         "BUCKET_ENDPOINT_URL",
         "",
         "Where files are put: an S3 address with or without the bucket in it, `gs://BUCKET` or `az://ACCOUNT/CONTAINER`.",
-        _bucket_url,
+        as_bucket_url,
     )
-    bucket_access_key_id: Secret = _setting("BUCKET_ACCESS_KEY_ID", Secret(""), "The bucket's access key id.", Secret)
-    bucket_secret_access_key: Secret = _setting(
+    bucket_access_key_id: Secret = setting("BUCKET_ACCESS_KEY_ID", Secret(""), "The bucket's access key id.", Secret)
+    bucket_secret_access_key: Secret = setting(
         "BUCKET_SECRET_ACCESS_KEY",
         Secret(""),
         "The bucket's secret key; of Google a service account's key as JSON, of Azure the account's key.",
         Secret,
     )
-    bucket_name: str = _setting(
+    bucket_name: str = setting(
         "BUCKET_NAME",
         "",
         "The bucket, if the address does not name it.",
         shown="month and year, as `11-26`",
     )
-    bucket_region: str = _setting(
+    bucket_region: str = setting(
         "BUCKET_REGION", "", "The bucket's region.", shown="the one in the address, else `us-east-1`"
     )
-    bucket_prefix: str = _setting("BUCKET_PREFIX", "", "What the files' keys begin with, before the job's id.")
-    bucket_public_url: str = _setting(
-        "BUCKET_PUBLIC_URL", "", "Address below which the bucket's files are public: links are that, not signed.", _url
+    bucket_prefix: str = setting("BUCKET_PREFIX", "", "What the files' keys begin with, before the job's id.")
+    bucket_public_url: str = setting(
+        "BUCKET_PUBLIC_URL",
+        "",
+        "Address below which the bucket's files are public: links are that, not signed.",
+        as_url,
     )
-    bucket_link_seconds: int = _setting(
-        "BUCKET_LINK_SECONDS", 7 * 24 * 3600, "Seconds that signed links last, 7 days at most.", _link_seconds
+    bucket_link_seconds: int = setting(
+        "BUCKET_LINK_SECONDS", 7 * 24 * 3600, "Seconds that signed links last, 7 days at most.", as_link_seconds
     )
-    allow_private_urls: bool = _setting(
+    allow_private_urls: bool = setting(
         "ALLOW_PRIVATE_URLS",
         False,
         "Let addresses in jobs lead to private networks and loopback, and be http: for tests and closed networks.",
-        _boolean,
+        as_boolean,
     )
-    host: str = _setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
-    port: int = _setting("PORT", 8000, "The port that the HTTP door listens on.", _port)
-    api_key: Secret = _setting(
+    host: str = setting("HOST", "0.0.0.0", "The address that the HTTP door listens on.")  # noqa: S104 - in a container
+    port: int = setting("PORT", 8000, "The port that the HTTP door listens on.", as_port)
+    api_key: Secret = setting(
         "COMFYPORT_API_KEY",
         Secret(""),
         "If set, HTTP requests need `Authorization: Bearer <key>`; `/ping`, `/health` and `/docs` stay open. "
         "`comfyport run` sends it.",
         Secret,
     )
-    queue_size: int = _setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", _count)
-    queue_bytes: int = _setting(
+    queue_size: int = setting("QUEUE_SIZE", 100, "Jobs that may wait at the HTTP door.", as_count)
+    queue_bytes: int = setting(
         "QUEUE_BYTES",
         1 << 30,
         "Bytes that waiting jobs and kept results may take in the HTTP door's memory; the oldest results go first.",
-        _count,
+        as_count,
     )
-    result_seconds: float = _setting("RESULT_SECONDS", 1800.0, "Seconds that the HTTP door keeps a result.", _seconds)
-    body_bytes: int = _setting("BODY_BYTES", 64 << 20, "Bytes that a request to the HTTP door may have.", _count)
-    cors_origins: tuple[str, ...] = _setting(
+    result_seconds: float = setting("RESULT_SECONDS", 1800.0, "Seconds that the HTTP door keeps a result.", as_seconds)
+    body_bytes: int = setting("BODY_BYTES", 64 << 20, "Bytes that a request to the HTTP door may have.", as_count)
+    cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGINS",
         (),
         "Origins whose pages may call the HTTP door, separated by commas, or `*`. Unset: none.",
-        _words,
+        as_words,
     )
-    stop_seconds: float = _setting(
+    stop_seconds: float = setting(
         "STOP_SECONDS",
         4.0,
         "Seconds that a job at the HTTP door may go on after the worker was told to stop.",
-        _seconds,
+        as_seconds,
     )
-    webhook_secret: Secret = _setting(
+    webhook_secret: Secret = setting(
         "WEBHOOK_SECRET",
         Secret(""),
         "`whsec_` and 24 to 64 bytes in base64: signs webhooks as Standard Webhooks has it. Unset: not signed.",
-        _webhook_secret,
+        as_webhook_secret,
     )
-    hf_token: Secret = _setting(
-        "HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret
-    )
-    civitai_token: Secret = _setting("CIVITAI_TOKEN", Secret(""), "Token for models on Civitai.", Secret)
-    civitai_endpoint: str = _setting("CIVITAI_ENDPOINT", "https://civitai.com", "Civitai, or a mirror of it.", _url)
-    hf_home: Path | None = _setting(
+    hf_token: Secret = setting("HF_TOKEN", Secret(""), "Token for gated and private Hugging Face repositories.", Secret)
+    civitai_token: Secret = setting("CIVITAI_TOKEN", Secret(""), "Token for models on Civitai.", Secret)
+    civitai_endpoint: str = setting("CIVITAI_ENDPOINT", "https://civitai.com", "Civitai, or a mirror of it.", as_url)
+    hf_home: Path | None = setting(
         "HF_HOME", None, "A Hugging Face cache that is there already: what it holds is linked, not downloaded.", Path
     )
-    connections: int = _setting(
-        "DOWNLOAD_CONNECTIONS", 16, "Connections to one host that downloads may use at most.", _count
+    connections: int = setting(
+        "DOWNLOAD_CONNECTIONS", 16, "Connections to one host that downloads may use at most.", as_count
     )
-    prefetch: str = _setting(
+    prefetch: str = setting(
         "PREFETCH",
         "auto",
         "Read models into memory while ComfyUI starts: `auto` (those of MODEL_GROUPS), `off`, or groups.",
     )
-    hf_endpoint: str = _setting(
-        "HF_ENDPOINT", "https://huggingface.co", "The Hugging Face Hub or a mirror of it.", _url
+    hf_endpoint: str = setting(
+        "HF_ENDPOINT", "https://huggingface.co", "The Hugging Face Hub or a mirror of it.", as_url
     )
-    runpod_job_url: str = _setting(
+    runpod_job_url: str = setting(
         "RUNPOD_WEBHOOK_GET_JOB",
         "",
         "Set by RunPod: where a serverless worker takes its jobs. Chooses the RunPod door.",
     )
-    stream_progress: bool = _setting(
+    stream_progress: bool = setting(
         "STREAM_PROGRESS",
         True,
         "On RunPod: a job's progress goes to `/stream` too, not only to `/status`.",
-        _boolean,
+        as_boolean,
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "LOG_LEVEL",
         "info",
         "`debug`, `info`, `warning` or `error`.",
-        _choice("debug", "info", "warning", "error"),
+        one_of("debug", "info", "warning", "error"),
     )
 
     @property
@@ -479,47 +351,47 @@ class Settings(_FromEnvironment):
 
 
 @dataclass(frozen=True)
-class ClientSettings(_FromEnvironment):
+class ClientSettings(FromEnvironment):
     """What `comfyport run` reads."""
 
-    api_key: Secret = _setting(
+    api_key: Secret = setting(
         "COMFYPORT_API_KEY",
         Secret(""),
         "The key of the endpoint that `comfyport run` sends a job to.",
         Secret,
     )
-    runpod_api_key: Secret = _setting(
+    runpod_api_key: Secret = setting(
         "RUNPOD_API_KEY", Secret(""), "For `comfyport run --endpoint runpod:ID`: RunPod's key.", Secret
     )
-    runpod_base_url: str = _setting(
+    runpod_base_url: str = setting(
         "RUNPOD_ENDPOINT_BASE_URL",
         "https://api.runpod.ai/v2",
         "For `comfyport run --endpoint runpod:ID`: where RunPod's endpoints are.",
-        _url,
+        as_url,
     )
 
 
 @dataclass(frozen=True)
-class ModalSettings(_FromEnvironment):
+class ModalSettings(FromEnvironment):
     """What `modal_entry.py` reads when it is deployed."""
 
-    app: str = _setting("COMFYPORT_MODAL_APP", "comfyport", "Name of the Modal app.")
-    gpu: tuple[str, ...] = _setting(
-        "COMFYPORT_MODAL_GPU", ("L40S",), "GPU types in order of preference, separated by commas.", _words
+    app: str = setting("COMFYPORT_MODAL_APP", "comfyport", "Name of the Modal app.")
+    gpu: tuple[str, ...] = setting(
+        "COMFYPORT_MODAL_GPU", ("L40S",), "GPU types in order of preference, separated by commas.", as_words
     )
-    volume: str = _setting(
+    volume: str = setting(
         "COMFYPORT_MODAL_VOLUME", "comfyport-models", "Name of the Modal Volume, made if it does not exist."
     )
-    secret: str = _setting(
+    secret: str = setting(
         "COMFYPORT_MODAL_SECRET",
         "comfyport",
         "Name of the Modal Secret; it must hold COMFYPORT_API_KEY and may hold HF_TOKEN and any other variable.",
     )
-    timeout: int = _setting(
-        "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", _count
+    timeout: int = setting(
+        "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", as_count
     )
-    scaledown_window: int = _setting(
-        "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept.", _count
+    scaledown_window: int = setting(
+        "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept.", as_count
     )
 
     def as_environ(self) -> dict[str, str]:
@@ -530,29 +402,7 @@ class ModalSettings(_FromEnvironment):
 
 def table() -> str:
     """The README's table of variables, as Markdown."""
-    rows: dict[str, str] = {}
-    for settings in (Settings, ClientSettings, ModalSettings):
-        for field in dataclasses.fields(settings):
-            name = field.metadata["name"]
-            rows.setdefault(name, f"| `{name}` | {_shown(field)} | {field.metadata['meaning']} |")
-    return "\n".join(("| variable | default | what it does |", "|---|---|---|", *rows.values()))
-
-
-def _shown(field: "dataclasses.Field[Any]") -> str:
-    if field.metadata["shown"]:
-        return str(field.metadata["shown"])
-    default = field.default
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
-    if isinstance(default, tuple):
-        default = ",".join(default)
-    return (
-        ""
-        if isinstance(default, Secret) or default in (None, "")
-        else f"`{default:g}`"
-        if isinstance(default, float)
-        else f"`{default}`"
-    )
+    return environment.table((Settings, ClientSettings, ModalSettings))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
 from comfyport import __version__
+from comfyport.environment import Secret
 from comfyport.errors import NotOffered, ResultDropped, Unauthorized
 from comfyport.serve import reading, schema, stream
 from comfyport.serve.answers import Answer, answer_errors
@@ -17,7 +18,7 @@ from comfyport.serve.job import Job
 from comfyport.serve.metrics import Metrics
 from comfyport.serve.queue import Queue
 from comfyport.serve.schema import refusals
-from comfyport.settings import Secret, Settings
+from comfyport.settings import Settings
 
 # RunPod's default for /runsync; its longest `?wait=` is 5 min.
 WAIT_MILLISECONDS = 90_000
