@@ -309,7 +309,7 @@ async def test_a_bucket_that_does_not_exist_is_named(s3: S3, tmp_path: Path):
         await delivered(Means(ROOMY, account(s3.url, "no-such-bucket")), files(tmp_path, b"1"), asking_for("s3"))
 
 
-MONTH = r"\d\d-\d\d"
+MONTH = "11-26"
 
 
 @pytest.mark.parametrize(
@@ -335,11 +335,21 @@ MONTH = r"\d\d-\d\d"
 def test_an_address_names_a_bucket(
     endpoint: str, given: dict[str, str], bucket: str, prefix: str, region: str, in_host: bool
 ):
-    place = located(endpoint, **given)
+    place = located(endpoint, **given).in_month(MONTH)
 
-    assert re.fullmatch(bucket, place.bucket)
-    assert re.fullmatch(prefix, place.prefix)
+    assert (place.bucket, place.prefix) == (bucket, prefix)
     assert (place.service, place.region, place.in_host) == ("s3", region, in_host)
+
+
+async def test_a_worker_that_lives_on_puts_the_files_of_the_next_month_there(s3: S3, bucket: str, tmp_path: Path):
+    place = located(f"{s3.url}/{bucket}")
+    months = iter(["11-26", "12-26"])
+    deliverer = Deliverer(Means(ROOMY, Account(place, KEY_ID, SECRET)), month=lambda: next(months))
+
+    for _ in range(2):
+        await deliverer.deliver(files(tmp_path, b"1"), asking_for("s3"))
+
+    assert sorted(s3.content(bucket)) == ["11-26/job-1/a.png", "12-26/job-1/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -424,7 +434,7 @@ def test_a_worker_with_a_bucket_answers_with_links_as_worker_comfyui_does(s3: S3
     assert item["type"] == "s3_url"
     assert requests.get(item["data"], timeout=10).content == base64.b64decode(inline["images"][0]["data"])
     [key] = s3.content(bucket)
-    assert re.fullmatch(rf"{MONTH}/job/scaled_00001_\.png", key)
+    assert re.fullmatch(r"\d\d-\d\d/job/scaled_00001_\.png", key)
 
 
 def test_a_worker_whose_bucket_lacks_credentials_says_so_and_runs_nothing(tmp_path: Path):

@@ -1,8 +1,8 @@
 """Chooses how a job's outputs are delivered, and delivers them."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from comfyport.errors import AnswerTooLarge, DeliveryUnavailable
 from comfyport.jobs.delivery import guard, inline, volume
 from comfyport.jobs.delivery.keys import folder_of, names_of
-from comfyport.jobs.delivery.place import located
+from comfyport.jobs.delivery.place import located, this_month
 from comfyport.jobs.delivery.store import REQUEST_SECONDS, Account, Bucket
 from comfyport.jobs.outputs import Output, Outputs
 from comfyport.jobs.request import Bucket as JobBucket
@@ -42,10 +42,11 @@ class Means:
 
 
 class Deliverer:
-    """Delivers the outputs of one worker's jobs."""
+    """Delivers the outputs of one worker's jobs; `month` tells the present one, as `this_month` writes it."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, *, month: Callable[[], str] = this_month) -> None:
         self._means = means
+        self._month = month
         # A bucket takes 30 ms to set up, and keeps its connections.
         self._reached = lru_cache(maxsize=4)(partial(Bucket, request_seconds=means.request_seconds))
 
@@ -112,7 +113,7 @@ class Deliverer:
         if account is None:
             raise DeliveryUnavailable(self._means.bucket_problem or NO_BUCKET)
         try:
-            return self._reached(account)
+            return self._reached(replace(account, place=account.place.in_month(self._month())))
         except ValueError:
             raise DeliveryUnavailable(
                 "The bucket's credentials are not of the right form: "

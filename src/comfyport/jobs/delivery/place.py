@@ -7,7 +7,7 @@ the key. Both are kept, so that files go on arriving where they did.
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -31,7 +31,10 @@ _HOSTS = tuple(
 
 @dataclass(frozen=True)
 class Place:
-    """A bucket. `endpoint` is where requests go; `in_host` says that it names the bucket; `prefix` begins every key."""
+    """A bucket. `endpoint` is where requests go; `in_host` says that it names the bucket; `prefix` begins every key.
+
+    In a `monthly` one the month is the bucket's name, if it has none, or else what the keys begin with.
+    """
 
     service: Service
     endpoint: str
@@ -39,6 +42,20 @@ class Place:
     region: str
     prefix: str
     in_host: bool = False
+    monthly: bool = False
+
+    def in_month(self, month: str) -> "Place":
+        """The place for the files of one month, as `this_month` writes it."""
+        if not self.monthly:
+            return self
+        if not self.bucket:
+            return replace(self, bucket=month, monthly=False)
+        return replace(self, prefix=_joined(self.prefix, month), monthly=False)
+
+
+def this_month() -> str:
+    """Month and year, as 11-26."""
+    return time.strftime("%m-%y")
 
 
 def located(endpoint: str, *, bucket: str = "", region: str = "", prefix: str = "") -> Place:
@@ -67,11 +84,10 @@ def _s3(base: str, host: str, segments: list[str], bucket: str, region: str, pre
     groups = found.groupdict() if found else {}
     in_host, region = groups.get("bucket") or "", region or groups.get("region") or DEFAULT_REGION
     named = in_host or (segments.pop(0) if segments else "")
-    month = time.strftime("%m-%y")
     if not named:
-        return Place("s3", base, bucket or month, region, _joined(prefix))
-    within = "" if bucket == named else bucket or ("" if prefix else month)
-    return Place("s3", base, named, region, _joined(*segments, within, prefix), in_host=bool(in_host))
+        return Place("s3", base, bucket, region, _joined(prefix), monthly=not bucket)
+    whole = _joined(*segments, "" if bucket == named else bucket, prefix)
+    return Place("s3", base, named, region, whole, in_host=bool(in_host), monthly=not bucket and not prefix)
 
 
 def _joined(*parts: str) -> str:
