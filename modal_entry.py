@@ -47,10 +47,10 @@ class ComfyUI:
 
     @modal.method()
     async def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a job."""
+        """The answer to a job, whose id is its call's: by it the log and its files on the Volume are found."""
         from comfyport.serve.host import handler
 
-        return await handler(job)
+        return await handler({**job, "id": modal.current_function_call_id()})
 
     @modal.exit()
     def stop(self) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,12 @@ def platform(hub: HubEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def modal(platform: ModalEmulator, verb: str, function: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
+    return modal_client(platform, "-m", "modal", verb, f"{ROOT / 'modal_entry.py'}{function}", *arguments)
+
+
+def modal_client(platform: ModalEmulator, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "modal", verb, f"{ROOT / 'modal_entry.py'}{function}", *arguments],
+        [sys.executable, *arguments],
         env=os.environ | platform.environment() | {"COLUMNS": "200"},
         cwd="/",
         capture_output=True,
@@ -117,6 +122,19 @@ def test_a_job_over_http_runs_in_the_gpu_class(platform: ModalEmulator):
 
 
 @pytest.mark.timeout(200)
+def test_the_id_of_a_job_is_where_its_files_are_on_the_volume_and_stands_in_the_log(platform: ModalEmulator):
+    url = platform.web_url("comfyport", "api")
+    body = {"input": {"workflow": workflows.scaled(1), "output": {"delivery": "volume"}}}
+
+    answer = requests.post(f"{url}/runsync", json=body, headers=KEY, timeout=100).json()
+
+    [item] = answer["output"]["images"]
+    assert item["data"].startswith(f"outputs/{answer['id']}/")
+    assert (platform.volume_dir("comfyport-models") / item["data"]).stat().st_size == item["size"]
+    assert f"job={answer['id']}" in platform.logs
+
+
+@pytest.mark.timeout(200)
 def test_a_failed_job_and_an_unknown_one_are_told_apart(platform: ModalEmulator):
     url = platform.web_url("comfyport", "api")
     body = {"input": {"workflow": {"1": workflows.node("NoSuchNode")}}}
@@ -153,6 +171,89 @@ def test_what_modals_queue_cannot_do_is_refused_and_never_ignored(platform: Moda
 
     assert {(answer.status_code, answer.json()["error_code"]) for answer in refused} == {(501, "not_offered")}
     assert pieces["stream"] == []
+
+
+OTHER_ENDS = """
+import asyncio
+import modal
+
+app = modal.App("ends")
+
+@app.function()
+def be_lost() -> None:
+    raise modal.exception.InternalFailure("preempted")
+
+@app.function(timeout=1)
+async def dawdle() -> None:
+    await asyncio.sleep(60)
+
+@app.function()
+async def wait() -> None:
+    print("it waits")
+    await asyncio.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def ends(platform: ModalEmulator, tmp_path_factory: pytest.TempPathFactory) -> ModalEmulator:
+    """An app beside ours whose calls end in other ways than with an answer."""
+    entry = tmp_path_factory.mktemp("ends") / "ends.py"
+    entry.write_text(OTHER_ENDS)
+    deployed = modal_client(platform, "-m", "modal", "deploy", str(entry))
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    return platform
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("function", "told"), [("be_lost", ["FAILED", "worker_stopped"]), ("dawdle", ["TIMED_OUT", "worker_stopped"])]
+)
+def test_a_job_whose_container_ends_is_told_so(ends: ModalEmulator, function: str, told: list[str]):
+    assert outcome(ends, function) == told
+
+
+@pytest.mark.timeout(200)
+def test_a_cancelled_job_stays_cancelled(ends: ModalEmulator):
+    assert outcome(ends, "wait", cancelled_once="it waits") == ["CANCELLED", None]
+
+
+def outcome(platform: ModalEmulator, function: str, cancelled_once: str = "") -> list[str | None]:
+    """Status and error code of a job, as `comfyport run` and the HTTP face tell them."""
+    spawn = f"import modal; print(modal.Function.from_name('ends', '{function}').spawn().object_id)"
+    call_id = printed(modal_client(platform, "-c", spawn))
+    if cancelled_once:
+        while cancelled_once not in platform.logs:
+            time.sleep(0.05)
+        modal_client(platform, "-c", f"import modal; modal.FunctionCall.from_id({call_id!r}).cancel()")
+    ask = (
+        "import asyncio, json; from comfyport.serve.modal_calls import outcome\n"
+        f"ended = asyncio.run(outcome({call_id!r}, 60))\n"
+        "print(json.dumps([ended.status, (ended.answer or {}).get('error_code')]))"
+    )
+    told: list[str | None] = json.loads(printed(modal_client(platform, "-c", ask)))
+    return told
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.timeout(200)
+def test_comfyport_run_sends_a_job_to_the_app_itself(platform: ModalEmulator, tmp_path: Path):
+    file = tmp_path / "workflow.json"
+    file.write_text(json.dumps(workflows.scaled(2)))
+
+    done = modal_client(platform, "-m", "comfyport", "run", str(file), "-e", "modal:comfyport", "-o", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_asking_modal_about_a_job_loads_no_web_framework():
+    loaded = "import sys, comfyport.serve.modal_calls; sys.exit('fastapi' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
 def test_health_tells_the_calls_that_wait(platform: ModalEmulator):

@@ -1,5 +1,6 @@
 """A comfyport app on Modal as an endpoint: calls of its GPU class, without the HTTP face (modal 1.6)."""
 
+import asyncio
 from typing import Any
 
 from comfyport.cli.endpoints import State
@@ -12,9 +13,12 @@ class ModalEndpoint:
     def __init__(self, app: str) -> None:
         try:
             import modal
+
+            from comfyport.serve import modal_calls
         except ImportError:
             raise EndpointFailed(f"modal:{app}", "the modal package is missing: pip install comfyport[modal]") from None
         self._modal = modal
+        self._calls = modal_calls
         self._app = app
 
     def submit(self, job: dict[str, Any]) -> State:
@@ -27,15 +31,9 @@ class ModalEndpoint:
 
     def state(self, job_id: str) -> State:
         """What has become of a call; Modal does not tell whether an unfinished one has started."""
-        try:
-            answer = self._modal.FunctionCall.from_id(job_id).get(timeout=0)
-        except TimeoutError:
-            return State(job_id, "IN_PROGRESS")
-        except self._modal.exception.InputCancellation:
-            return State(job_id, "CANCELLED")
-        except self._modal.exception.Error as error:
-            raise self._failed(error) from None
-        return State(job_id, "FAILED" if "error" in answer else "COMPLETED", answer, answer.get("error"))
+        outcome = asyncio.run(self._calls.outcome(job_id, 0))
+        answer = outcome.answer or {}
+        return State(job_id, outcome.status, outcome.answer, answer.get("error"))
 
     def cancel(self, job_id: str) -> None:
         """Ends a call that waits or runs."""

@@ -9,8 +9,8 @@ from typing import Any
 import modal
 from fastapi import FastAPI
 
-from comfyport.errors import JobUnknown, ModelError, NotOffered
-from comfyport.serve import http_app, logs
+from comfyport.errors import ModelError, NotOffered
+from comfyport.serve import http_app, logs, modal_calls
 from comfyport.serve.host import shared
 from comfyport.serve.job import Job, Submission
 from comfyport.settings import Settings
@@ -70,18 +70,9 @@ class ModalQueue:
         return await self.wait(job_id, 0)
 
     async def wait(self, job_id: str, seconds: float) -> Job:
-        """A job when it has ended, or as it is after `seconds`. Raises JobUnknown."""
-        try:
-            answer = await modal.FunctionCall.from_id(job_id).get.aio(timeout=seconds)
-        except TimeoutError:
-            return Job(job_id, status="IN_PROGRESS")
-        except modal.exception.InputCancellation:
-            return Job(job_id, status="CANCELLED")
-        except (modal.exception.OutputExpiredError, modal.exception.NotFoundError, modal.exception.InvalidError):
-            raise JobUnknown(job_id) from None
-        except modal.exception.Error as error:
-            answer = ModelError(f"The container that ran the job ended: {error}").as_answer()
-        return Job(job_id, status="FAILED" if "error" in answer else "COMPLETED", answer=answer)
+        """A job when it has ended, or as it is after `seconds`. Raises JobUnknown, or EndpointFailed."""
+        outcome = await modal_calls.outcome(job_id, seconds)
+        return Job(job_id, status=outcome.status, answer=outcome.answer)
 
     async def cancel(self, job_id: str) -> Job:
         """Ends a job that waits or runs. Raises JobUnknown."""
