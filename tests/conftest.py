@@ -144,15 +144,13 @@ def container_environ(tmp_path: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_host(
-    folder: Path, comfyui: Path = EMULATOR, *, ready_within: float = 60.0, **environ: str
-) -> Iterator[Host]:
+def running_host(folder: Path, comfyui: Path = EMULATOR, **environ: str) -> Iterator[Host]:
     """A worker in a thread, ready for jobs, with the environment of a container on CPU."""
     whole = container_environ(folder, COMFYUI_DIR=str(comfyui), **environ)
     host = Host(Settings.load(whole), whole)
     host.start()
     try:
-        asyncio.run(asyncio.wait_for(host.wait_ready(), ready_within))
+        asyncio.run(asyncio.wait_for(host.wait_ready(), 60))
         yield host
     finally:
         host.stop()

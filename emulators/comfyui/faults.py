@@ -18,6 +18,8 @@ FAULTS: dict[str, tuple[float, str]] = {
     "view_500": (ALWAYS, "answer the first NUMBER (all) GET /view with status 500"),
     "upload_500": (ALWAYS, "answer the first NUMBER (all) POST /upload/image with status 500"),
     "prompt_400_odd_body": (ALWAYS, "answer the first NUMBER (all) POST /prompt with 400 and a page of HTML"),
+    "upload_200_odd_body": (ALWAYS, "answer the first NUMBER (all) POST /upload/image with 200 and a page of HTML"),
+    "prompt_200_odd_body": (ALWAYS, "answer the first NUMBER (all) POST /prompt with 200 and a page of HTML"),
     "output_vanishes": (ALWAYS, "delete what a prompt saved before it is reported as done"),
 }
 

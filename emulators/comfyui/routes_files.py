@@ -57,6 +57,8 @@ class FileRoutes:
         """Stores the form's `image` under its name, or under `name (1)` if another file has that name."""
         if self._faults.strikes("upload_500"):
             raise web.HTTPInternalServerError
+        if self._faults.strikes("upload_200_odd_body"):
+            return web.Response(text="<html><h1>Please sign in</h1></html>", content_type="text/html")
         form = await request.post()
         kind = str(form.get("type", "input"))
         folder = self._folders.of_type(kind)

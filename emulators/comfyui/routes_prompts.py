@@ -52,6 +52,8 @@ class PromptRoutes:
         asked = await request.json()
         if self._faults.strikes("prompt_400_odd_body"):
             return web.Response(status=400, text="<html><h1>Bad Request</h1></html>", content_type="text/html")
+        if self._faults.strikes("prompt_200_odd_body"):
+            return web.Response(text="<html><h1>Please sign in</h1></html>", content_type="text/html")
         number = self._number(asked)
         if "prompt" not in asked:
             message = "No prompt provided"

@@ -28,8 +28,8 @@ from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery.deliverer import Deliverer
 from comfyport.jobs.events import Observer, unobserved
 from comfyport.jobs.inputs import Inputs
+from comfyport.jobs.job_id import job_id, job_name
 from comfyport.jobs.leftovers import Leftovers, nodes_cached
-from comfyport.jobs.naming import job_id, job_name
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
 from comfyport.models import lock

@@ -1,12 +1,14 @@
 """What a job's answer is when ComfyUI misbehaves; the emulator plays every part."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import requests
 
 from comfyport.comfyui.progress import Progress
 from comfyport.errors import InvalidSetting
+from comfyport.jobs.delivery.deliverer import Deliverer, Means
 from comfyport.jobs.events import Event
+from comfyport.jobs.request import Request
 from comfyport.serve import logs
 from comfyport.serve.host import Host
 from comfyport.settings import Settings
@@ -221,7 +225,11 @@ def test_running_out_of_memory_is_told_as_comfyui_tells_it(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("output_vanishes", "output_failed"), ("prompt_400_odd_body", "workflow_rejected")],
+    [
+        ("output_vanishes", "output_failed"),
+        ("prompt_400_odd_body", "workflow_rejected"),
+        ("prompt_200_odd_body", "comfyui_refused"),
+    ],
 )
 def test_an_odd_answer_of_comfyui_is_a_failed_job(tmp_path: Path, fault: str, code: str):
     with worker(tmp_path, f"--fault {fault}") as host:
@@ -230,7 +238,10 @@ def test_an_odd_answer_of_comfyui_is_a_failed_job(tmp_path: Path, fault: str, co
     assert answer["error_code"] == code
 
 
-@pytest.mark.parametrize(("fault", "code"), [("view_500", "output_failed"), ("upload_500", "input_failed")])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("view_500", "output_failed"), ("upload_500", "input_failed"), ("upload_200_odd_body", "input_failed")],
+)
 def test_a_file_that_a_comfyui_elsewhere_does_not_give_or_take_is_a_failed_job(tmp_path: Path, fault: str, code: str):
     job = quick() | {"images": [{"name": "a.png", "image": png((2, 2), (0, 0, 0))}]}
     with (
@@ -252,10 +263,29 @@ def test_a_comfyui_that_runs_already_is_used(tmp_path: Path):
 def test_a_comfyui_elsewhere_that_is_gone_is_a_clear_error(tmp_path: Path):
     with ComfyUIEmulator(tmp_path / "elsewhere") as comfyui:
         pass
-    environ = {"COMFYUI_URL": comfyui.url, "JOB_TIMEOUT": "1"}
+    environ = container_environ(tmp_path, COMFYUI_URL=comfyui.url, JOB_TIMEOUT="1")
+    host = Host(Settings.load(environ), environ)
+    host.start()
+    try:
+        answer = run(host, quick())
+    finally:
+        host.stop()
 
-    with pytest.raises(TimeoutError), running_host(tmp_path, ready_within=1.0, **environ):
-        pass
+    assert answer["error_code"] == "comfyui_unreachable"
+    assert comfyui.url.removeprefix("http://") in answer["error"]
+
+
+def test_a_timeout_that_is_not_the_jobs_is_not_told_as_its_deadline(tmp_path: Path):
+    class FarAway(Deliverer):
+        async def check(self, request: Request) -> None:
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with worker(tmp_path) as host:
+        host.worker._performer = replace(host.worker._performer, deliverer=FarAway(Means(10**6)))
+        answer = run(host, quick())
+
+    assert answer["error_code"] == "error"
+    assert "Connection timed out" in answer["error"]
 
 
 def test_a_job_waits_for_its_own_model_and_for_no_other(tmp_path: Path):

@@ -122,3 +122,36 @@ def test_all_inputs_that_cannot_be_read_are_told_at_once(host: Host):
 
 def test_a_job_that_is_no_job_is_answered_too(host: Host):
     assert run(host, None)["error"] == "Please provide input"
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("more", "values", "reason"),
+    [
+        ({"9": "text"}, {}, "A node must be an object"),
+        ({"9": workflows.node("PreviewAny", source=nested(400))}, {}, "nested more than 300 levels deep"),
+        ({"9": workflows.node("PreviewAny", source=nested(100_000))}, {}, "nested more than 300 levels deep"),
+        ({}, {"1.width": nested(400)}, "nested more than 300 levels deep"),
+        ({"9": "text"}, {"EmptyImage.width": 8}, "A node must be an object"),
+    ],
+)
+def test_a_workflow_without_the_form_of_one_is_refused_in_one_way(
+    host: Host, more: dict[str, Any], values: dict[str, Any], reason: str
+):
+    answer = run(host, {"workflow": workflows.scaled() | more, "set": values})
+
+    assert answer["error_code"] == "workflow_rejected"
+    assert reason in answer["error"]
+
+
+def test_a_workflow_may_be_nested_as_deep_as_comfyui_reads_it(host: Host):
+    workflow = workflows.scaled(3)
+    workflow["1"]["inputs"]["undeclared"] = nested(200)
+
+    assert "images" in run(host, {"workflow": workflow})

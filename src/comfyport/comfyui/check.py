@@ -36,7 +36,7 @@ class Checker:
     async def check(self, workflow: Workflow) -> Workflow:
         """The workflow with its files named as ComfyUI lists them. Raises WorkflowRejected with all that is wrong."""
         if not await self._inventory.known():
-            return _well_formed(workflow)
+            return well_formed(workflow)
         workflow, findings = self._examined(workflow)
         if (findings.refused or self._news(findings)) and await self._inventory.renewed():
             workflow, findings = self._examined(workflow)
@@ -102,8 +102,8 @@ class Checker:
         return " ".join(part for part in advice if part)
 
 
-def _well_formed(workflow: Workflow) -> Workflow:
-    """The workflow, if ComfyUI can read it at all. Raises WorkflowRejected."""
+def well_formed(workflow: Workflow) -> Workflow:
+    """The workflow, if ComfyUI, and all that looks at workflows here, can read it at all. Raises WorkflowRejected."""
     problems = tuple(malformed(workflow))
     if problems:
         raise told(Findings(problems).as_refusal(), workflow)

@@ -76,11 +76,11 @@ class Client:
             form.add_field("overwrite", "true")
             form.add_field("subfolder", folder)
             async with self._ask("POST", "/upload/image", data=form, timeout=TRANSFER) as response:
-                stored = await response.json()
-        return StoredFile(stored["name"], stored["subfolder"], stored["type"])
+                stored = _told(await response.text(errors="replace"), "POST /upload/image", "name", "subfolder", "type")
+        return StoredFile(str(stored["name"]), str(stored["subfolder"]), str(stored["type"]))
 
     async def submit(self, workflow: Json, *, client_id: str, extra_data: Json) -> Queued:
-        """Queues a workflow. Raises WorkflowRejected when ComfyUI's validation refuses it."""
+        """Queues a workflow. Raises WorkflowRejected when ComfyUI's validation refuses it, or ComfyUIRefused."""
         body: Json = {"prompt": workflow, "client_id": client_id}
         if extra_data:
             body["extra_data"] = extra_data
@@ -93,20 +93,21 @@ class Client:
             raise rejection(text, workflow)
         if response.status != 200:
             raise ComfyUIRefused("POST /prompt", status=response.status, body=text)
-        accepted = json.loads(text)
+        accepted = _told(text, "POST /prompt", "prompt_id")
         node_errors = accepted.get("node_errors")
         return Queued(str(accepted["prompt_id"]), node_errors if isinstance(node_errors, dict) else {})
 
     async def history(self, prompt_id: str) -> Json | None:
         """What became of a prompt; None while it has not ended."""
         async with self._ask("GET", f"/history/{prompt_id}", timeout=REQUEST) as response:
-            entry: Json | None = (await response.json()).get(prompt_id)
+            entry: Json | None = _told(await response.text(errors="replace"), "GET /history").get(prompt_id)
         return entry
 
     async def is_queued(self, prompt_id: str) -> bool:
         """Whether a prompt runs or waits."""
         async with self._ask("GET", "/queue", timeout=REQUEST) as response:
-            queue = await response.json()
+            text = await response.text(errors="replace")
+        queue = _told(text, "GET /queue", "queue_running", "queue_pending")
         return any(item[1] == prompt_id for item in (*queue["queue_running"], *queue["queue_pending"]))
 
     async def cancel(self, prompt_id: str) -> None:
@@ -131,11 +132,7 @@ class Client:
         """
         path = f"/object_info/{quote(class_type, safe='')}" if class_type else "/object_info"
         async with self._ask("GET", path, timeout=REQUEST) as response:
-            try:
-                info: Json = await response.json()
-            except ValueError:
-                raise ComfyUIRefused(f"GET {path}", status=response.status, body="it is no JSON") from None
-        return info
+            return _told(await response.text(errors="replace"), f"GET {path}")
 
     async def messages(self, client_id: str) -> AsyncIterator[Json | Picture]:
         """ComfyUI's messages and previews to `client_id` until the connection ends."""
@@ -166,6 +163,17 @@ class Client:
         if isinstance(error, asyncio.TimeoutError):
             return ComfyUIUnreachable(self.url, "it does not answer in time")
         return ComfyUIUnreachable(self.url, str(error) or type(error).__name__)
+
+
+def _told(text: str, request: str, *keys: str) -> Json:
+    """The object in the body of a 200, which has these keys. Raises ComfyUIRefused: a proxy may have answered."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or not all(key in told for key in keys):
+        raise ComfyUIRefused(request, status=200, body=text)
+    return told
 
 
 def _picture(frame: bytes) -> Picture | None:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from comfyport.comfyui.check import Checker
+from comfyport.comfyui.check import Checker, well_formed
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.needs import model_files
 from comfyport.comfyui.process import ComfyUI
@@ -60,11 +60,15 @@ class Performer:
         """
         request = parse(job)
         limit = request.timeout or self.timeout
+        deadline = asyncio.timeout(limit)
         try:
             with self.leftovers.after_job() as hold:
-                async with asyncio.timeout(limit):
+                async with deadline:
                     return await self._steps(request, shielded(observe), hold)
         except TimeoutError:
+            # A disk behind a network may raise one as well.
+            if not deadline.expired():
+                raise
             if self.comfyui.health.state != "ready":
                 reason = f"it was not ready within the job's {limit:g} s"
                 raise ComfyUIUnreachable(self.comfyui.url, reason) from None
@@ -72,7 +76,7 @@ class Performer:
 
     async def _steps(self, request: Request, observe: Observer, hold: Hold) -> dict[str, Any]:
         await self.deliverer.check(request)
-        workflow = with_values(request.workflow, request.values)
+        workflow = well_formed(with_values(well_formed(request.workflow), request.values))
         timings = Timings()
         async with AsyncExitStack() as stack:
             with timings.phase("inputs"):

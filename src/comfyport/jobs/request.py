@@ -8,16 +8,13 @@ string. `s3Config` beside `input` is RunPod's. The rest is ours.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from comfyport.comfyui.workflow import input_name
 from comfyport.errors import InvalidJob
 from comfyport.jobs import names
-
-# What is nested deeper was made to exhaust somebody's stack; ComfyUI's own workflows stay below ten.
-DEEPEST = 100
 
 Delivery = Literal["auto", "base64", "s3", "volume"]
 
@@ -118,27 +115,12 @@ def _workflow(workflow: Any) -> dict[str, Any]:
         raise InvalidJob(
             "'workflow' is in ComfyUI's editor format. Export it with 'Export (API)' in ComfyUI's menu and send that"
         )
-    for node_id, node in workflow.items():
-        if not isinstance(node, dict) or not isinstance(node.get("inputs", {}), dict):
-            raise InvalidJob(f"'workflow' has something at {node_id!r} that is not a node", node_id=node_id)
-    _check_depth(workflow, "workflow")
-    return workflow
+    return {node_id: _with_inputs(node) for node_id, node in workflow.items()}
 
 
-def _check_depth(value: Any, name: str) -> None:
-    """Level by level, since a walk by recursion is what deep nesting breaks."""
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [item for outer in level for item in _items(outer)]
-        if not level:
-            return
-    raise InvalidJob(f"'{name}' is nested more than {DEEPEST} levels deep")
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _with_inputs(node: Any) -> Any:
+    """A node that takes nothing may leave its inputs out; what else is wrong with one is told with all of its kind."""
+    return {"inputs": {}, **node} if isinstance(node, dict) else node
 
 
 def _files(given: Mapping[str, Any]) -> tuple[InputFile, ...]:
@@ -187,7 +169,6 @@ def _values(values: Any) -> Mapping[str, Any]:
         return {}
     if not isinstance(values, dict) or not all(isinstance(target, str) for target in values):
         raise InvalidJob("""'set' must be an object such as {"6.text": "a cat", "KSampler.seed": 7}""")
-    _check_depth(values, "set")
     return values
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Timings:
-    """Seconds per phase of a job: `wait_models`, `inputs`, `queue`, `execute`, `outputs`."""
+    """Seconds per phase of a job: `inputs`, `wait_models`, `wait_comfyui`, `queue`, `execute`, `outputs`."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

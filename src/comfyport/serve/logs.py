@@ -2,7 +2,7 @@
 
 import logging
 
-from comfyport.jobs.naming import job_id
+from comfyport.jobs.job_id import job_id
 
 
 def configure(level: str) -> None:
