@@ -26,7 +26,10 @@ LEFT_OUT = {
     "set by the image": ("COMFYPORT_DEVICE", "COMFYUI_DIR", "COMFYUI_PYTHON", "COMFYUI_PORT", "COMFYPORT_CONSTRAINTS"),
     "found on RunPod": ("COMFYPORT_VOLUME", "COMFYPORT_RUN_DIR", "COMFYPORT_STAGING", "HF_HOME"),
     "set by RunPod": ("RUNPOD_WEBHOOK_GET_JOB",),
-    "of the HTTP door": ("HOST", "PORT", "COMFYPORT_API_KEY", "QUEUE_SIZE", "RESULT_SECONDS"),
+    "of the HTTP door": (
+        *("HOST", "PORT", "COMFYPORT_API_KEY", "CORS_ORIGINS", "WEBHOOK_SECRET"),
+        *("QUEUE_SIZE", "QUEUE_BYTES", "BODY_BYTES", "RESULT_SECONDS", "STOP_SECONDS"),
+    ),
     "for other places": ("COMFYUI_URL", "COMFYPORT_NODES_PROTOCOLS"),
 }
 CHOICES = {"STARTUP_WAIT": ("needed", "all"), "LOG_LEVEL": ("debug", "info", "warning", "error")}

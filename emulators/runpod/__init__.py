@@ -40,7 +40,8 @@ Not known, and decided here:
 - `ready` in `/health` equals `idle`, as in the samples at hand.
 
 Missing: scaling and cold starts; jobs given to another worker when theirs dies (they time out instead); rate
-limits; `?ttl=` on `/status`; the split of chunks over 1 MB; load-balancing endpoints; the REST and GraphQL APIs.
+limits; `?ttl=` on `/status`; the split of chunks over 1 MB; load-balancing endpoints; the GraphQL API. The REST
+API, which makes endpoints, is a room of its own: `emulators.runpod.rest`.
 """
 
 from emulators.runpod.platform import RunPodEmulator

@@ -11,7 +11,7 @@ WORKER_ENVIRONMENT = {
     # A first start downloads; RunPod gives a worker up after 7 minutes unless it is told to wait, here for an hour.
     "RUNPOD_INIT_TIMEOUT": "3600",
     # Its SDK refuses to work with less than 10 % of the container disk free, though models lie on the volume.
-    "RUNPOD_MIN_DISK_PERCENT": "2",
+    "RUNPOD_MIN_DISK_PERCENT": "1",
     # The SDK's own default logs every job and every result in full.
     "RUNPOD_LOG_LEVEL": "INFO",
 }

@@ -19,9 +19,10 @@ from comfyport.errors import InvalidSetting
 from comfyport.jobs.events import Event
 from comfyport.serve import logs
 from comfyport.serve.host import Host
+from comfyport.settings import Settings
 from emulators.comfyui import ComfyUIEmulator
 from tests import workflows
-from tests.conftest import TINY_CHECKPOINT, png, run, running_host
+from tests.conftest import TINY_CHECKPOINT, container_environ, png, run, running_host
 
 
 @contextmanager
@@ -120,6 +121,19 @@ def test_cancelling_a_job_that_waits_leaves_the_one_that_runs_alone(tmp_path: Pa
         answer = asyncio.run(cancel_the_second(host))
 
     assert "images" in answer
+
+
+def test_a_job_that_comes_while_comfyui_starts_waits_for_it(tmp_path: Path):
+    whole = container_environ(tmp_path, COMFYUI_ARGS="--fault slow_start=2")
+    host = Host(Settings.load(whole), whole)
+    host.start()
+    try:
+        answer = run(host, quick())
+    finally:
+        host.stop()
+
+    assert "images" in answer
+    assert answer["timings"]["wait_comfyui"] > 0
 
 
 def test_comfyui_killed_under_a_job_fails_that_job_at_once_and_is_back_for_the_next(tmp_path: Path):

@@ -63,7 +63,7 @@ def test_workers_may_take_an_hour_to_start_and_fill_their_disk(platform: RestEmu
 
     assert only(platform.account.endpoints)["env"] == {
         "RUNPOD_INIT_TIMEOUT": "3600",
-        "RUNPOD_MIN_DISK_PERCENT": "2",
+        "RUNPOD_MIN_DISK_PERCENT": "1",
         "RUNPOD_LOG_LEVEL": "INFO",
         "HF_TOKEN": "hf_a_secret",
     }
