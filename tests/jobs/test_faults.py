@@ -319,7 +319,8 @@ def test_a_comfyui_that_runs_already_is_used(tmp_path: Path):
 def test_a_comfyui_elsewhere_that_is_gone_is_a_clear_error(tmp_path: Path):
     with ComfyUIEmulator(tmp_path / "elsewhere") as comfyui:
         pass
-    environ = container_environ(tmp_path, COMFYUI_URL=comfyui.url, JOB_TIMEOUT="1")
+    # Without a download there is nothing before ComfyUI that the job could wait for.
+    environ = container_environ(tmp_path, COMFYUI_URL=comfyui.url, JOB_TIMEOUT="1", DOWNLOAD_MODELS_ON_STARTUP="false")
     host = Host(Settings.load(environ), environ)
     host.start()
     try:
