@@ -152,7 +152,8 @@ class Supervised(ComfyUI):
             if time.monotonic() - started > HEALTHY_SECONDS:
                 deaths_in_a_row = 0
             deaths_in_a_row += 1
-            gone = Health("failed", None, None, restarts, deaths_in_a_row, death.message)
+            # Anybody may read the board; the log that the message ends with has other people's prompts.
+            gone = Health("failed", None, None, restarts, deaths_in_a_row, death.details["reason"])
             if not was_ready and deaths_in_a_row >= START_ATTEMPTS:
                 await self._set(gone, death=death)
                 return
