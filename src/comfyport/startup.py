@@ -17,7 +17,7 @@ from comfyport.status import Board
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 STOP_SECONDS = 3.0
 
 

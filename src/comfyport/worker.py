@@ -165,6 +165,7 @@ class Worker:
             await self._report.phase("warm_up", warm_up(self.settings.warmup_workflow, self._performer.perform))
         self._report.note("ready")
         self._started = True
+        logger.info("ready for jobs")
 
     def _new_performer(self, client: Client, storage: Storage, leftovers: Leftovers, inventory: Inventory) -> Performer:
         settings = self.settings

@@ -42,6 +42,13 @@ def quick(colour: int = 1) -> dict[str, Any]:
     return {"workflow": workflows.scaled(colour)}
 
 
+async def killed_under(host: Host) -> dict[str, Any]:
+    """The answer to a job under which ComfyUI is killed."""
+    running = await begun(host, slow())
+    kill(host)
+    return await running
+
+
 @pytest.mark.parametrize("fault", ["drop_websocket=1", "drop_every_websocket=2", "lose_success"])
 def test_a_lost_message_loses_no_job(tmp_path: Path, fault: str):
     with worker(tmp_path, f"--fault {fault}") as host:
@@ -179,6 +186,55 @@ def test_a_comfyui_that_does_not_let_go_of_a_cancelled_job_is_replaced(
     assert stopped["error_code"] == "job_timed_out"
     assert health.restarts
     assert "ComfyUI ended: it did not let go of a cancelled job within 1 s" in caplog.text
+
+
+def test_a_comfyui_whose_process_stands_still_is_replaced_when_its_job_is_over(tmp_path: Path):
+    async def stop_and_go_on(host: Host) -> tuple[dict[str, Any], dict[str, Any]]:
+        running = await begun(host, slow() | {"timeout": 2})
+        os.kill(host.worker.comfyui.health.pid or 0, signal.SIGSTOP)
+        stopped = await running
+        while not host.worker.comfyui.health.restarts:
+            await asyncio.sleep(0.05)
+        return stopped, await host.run({"input": quick()})
+
+    with worker(tmp_path, "--step-seconds 0.1", CANCEL_SECONDS="1") as host:
+        stopped, following = asyncio.run(stop_and_go_on(host))
+
+    assert stopped["error_code"] == "job_timed_out"
+    assert "images" in following
+
+
+def test_a_job_that_goes_well_ends_a_row_of_deaths(tmp_path: Path):
+    with worker(tmp_path, "--step-seconds 0.1") as host:
+        for _ in range(2):
+            asyncio.run(killed_under(host))
+        well = run(host, quick())
+        failed = asyncio.run(killed_under(host))
+
+    assert "refresh_worker" not in well
+    assert failed["error_code"] == "comfyui_died"
+    assert "refresh_worker" not in failed
+
+
+def test_odd_words_about_nodes_and_their_progress_fail_no_job(tmp_path: Path):
+    workflow = workflows.scaled(3)
+    for node, meta in zip(workflow.values(), ("a note", ["a"], {"title": 7}), strict=True):
+        node["_meta"] = meta
+    with worker(tmp_path) as host:
+        answer = run(host, {"workflow": workflow})
+
+    assert "images" in answer
+
+
+def test_a_websocket_that_drops_under_a_job_at_work_loses_neither_the_job_nor_its_progress(tmp_path: Path):
+    seen: list[int] = []
+    with worker(tmp_path, "--step-seconds 0.05 --fault drop_websocket=6") as host:
+        answer = asyncio.run(
+            host.run({"input": slow(40)}, lambda event: isinstance(event, Progress) and seen.append(event.step))
+        )
+
+    assert "images" in answer
+    assert max(seen) > 20
 
 
 def test_a_worker_whose_comfyui_dies_again_and_again_asks_to_be_replaced(tmp_path: Path):

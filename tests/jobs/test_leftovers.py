@@ -158,7 +158,9 @@ def test_a_cancelled_jobs_files_go(tmp_path: Path):
 
     with worker(tmp_path, arguments="--step-seconds 0.1") as host:
         asyncio.run(cancel_once_it_has_saved(host))
-        run(host, {"workflow": {"1": node("PreviewAny", source="next")}})
+        # Two: what ComfyUI was still writing when the first began goes with the second.
+        for number in range(2):
+            run(host, {"workflow": {"1": node("PreviewAny", source=f"next {number}")}})
 
         assert left(host) == []
 

@@ -254,7 +254,9 @@ def test_refuses_a_member_that_leads_back(tmp_path: Path, folder: Path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_refuses_a_flood_of_members(tmp_path: Path, folder: Path, format: Format):
-    archive = packed(format, tmp_path / "a", *((f"{number}/", b"") for number in range(100_001)))
+    # A tar is read member by member: the same folder again and again spares the disk a hundred thousand of them.
+    names = (f"{number}/" if format == "zip" else "folder/" for number in range(100_001))
+    archive = packed(format, tmp_path / "a", *((name, b"") for name in names))
 
     refused(archive, folder, format, "more than 100000 members")
 

@@ -5,6 +5,7 @@ the next question, and without any message a question is asked every second.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,14 +15,16 @@ from typing import Self
 from comfyport.comfyui.client import Client, Json, Picture
 from comfyport.errors import ComfyUIUnreachable, JobLost
 
+logger = logging.getLogger(__name__)
+
 ENDINGS = {"execution_success", "execution_error", "execution_interrupted"}
 POLL_SECONDS = 1.0
 # Between an ending's message and the entry in `/history` lie milliseconds.
 POLL_SECONDS_AFTER_ENDING = 0.02
 QUICK_POLLS = 50
 RECONNECT_SECONDS = 0.5
-# Silence for so many questions in a row means that nobody is there.
-UNANSWERED = 5
+# So long without an answer, and it hangs: longer than a checkpoint takes to load while the interpreter is held.
+SILENT_SECONDS = 60.0
 # A prompt leaves the queue a moment before it enters the history.
 LOST_SECONDS = 3.0
 
@@ -53,8 +56,7 @@ class Listener:
     ) -> None:
         if self._task:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def pause(self) -> None:
         """Waits until it makes sense to ask again whether a prompt has ended."""
@@ -69,7 +71,11 @@ class Listener:
         while True:
             async for message in self._client.messages(self._client_id):
                 self._connected.set()
-                self._take(message)
+                try:
+                    self._take(message)
+                except Exception:
+                    # A message of a custom node can be anything; the job does not hang on it.
+                    logger.exception("a message of ComfyUI was not understood")
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _take(self, message: Json | Picture) -> None:
@@ -88,7 +94,7 @@ async def ended(client: Client, listener: Listener, prompt_id: str) -> Json:
 
     Raises JobLost if ComfyUI knows nothing of the prompt, ComfyUIUnreachable if it does not answer any more.
     """
-    unanswered = 0
+    silent_since: float | None = None
     last_seen = time.monotonic()
     while True:
         try:
@@ -97,11 +103,11 @@ async def ended(client: Client, listener: Listener, prompt_id: str) -> Json:
                 return entry
             if await client.is_queued(prompt_id):
                 last_seen = time.monotonic()
-            unanswered = 0
+            silent_since = None
         except ComfyUIUnreachable:
-            unanswered += 1
-            if unanswered >= UNANSWERED:
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > SILENT_SECONDS:
                 raise
-        if not unanswered and time.monotonic() - last_seen > LOST_SECONDS:
+        if silent_since is None and time.monotonic() - last_seen > LOST_SECONDS:
             raise JobLost(prompt_id)
         await listener.pause()

@@ -23,13 +23,16 @@ State = Literal["starting", "ready", "restarting", "stopped", "failed"]
 
 LOG_LINES = 40
 READY_POLL_SECONDS = 0.05
-# Deaths in a row before it was ever ready that mean: it will not start.
+# Starts in a row that did not come so far that it answers: it will not.
 START_ATTEMPTS = 3
 BACKOFF_SECONDS = (0.5, 2.0, 5.0, 15.0, 30.0)
 # A ComfyUI that has lived so long had a good start; its next death is the first of a new row.
 HEALTHY_SECONDS = 60.0
 STOP_SECONDS = 3.0
 ATTACHED_POLL_SECONDS = 2.0
+# One answer that does not come means little: while a checkpoint loads, an answer can take seconds.
+ATTACHED_MISSES = 3
+MISSED_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,12 @@ class ComfyUI(ABC):
         await self._until(lambda: self.health.state == "failed")
         return self._death
 
-    def replace(self, reason: str) -> None:
+    async def well(self) -> None:
+        """A job went well: the deaths before it are no row any more."""
+        if self.health.deaths_in_a_row:
+            await self._set(replace(self.health, deaths_in_a_row=0))
+
+    async def replace(self, reason: str) -> None:
         """Ends the ComfyUI that runs now, which is of no use any more, so that another takes its place."""
         logger.error("ComfyUI at %s has to be started again by whoever runs it: %s", self.url, reason)
 
@@ -136,31 +144,32 @@ class Supervised(ComfyUI):
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._reason_to_end = ""
 
-    def replace(self, reason: str) -> None:
-        """Kills the process, which is then started again; its death is told with `reason`."""
+    async def replace(self, reason: str) -> None:
+        """Kills the process, which is then started again; returns when it is gone, its death told with `reason`."""
         if self.health.pid and self.health.state in ("starting", "ready"):
             logger.warning("ComfyUI is ended: %s", reason)
             self._reason_to_end = reason
+            seen = self._deaths
             _signal_group(self.health.pid, signal.SIGKILL)
+            await self._until(lambda: self._deaths > seen)
 
     async def _live(self) -> None:
-        deaths_in_a_row = 0
-        restarts = 0
+        failed_starts = restarts = in_a_row = 0
         while True:
             started = time.monotonic()
-            was_ready, death = await self._one_life(restarts, deaths_in_a_row)
-            if time.monotonic() - started > HEALTHY_SECONDS:
-                deaths_in_a_row = 0
-            deaths_in_a_row += 1
+            was_ready, death = await self._one_life(restarts, in_a_row)
+            lived_well = time.monotonic() - started > HEALTHY_SECONDS
+            in_a_row = 1 if lived_well else self.health.deaths_in_a_row + 1
+            failed_starts = 0 if was_ready else failed_starts + 1
             # Anybody may read the board; the log that the message ends with has other people's prompts.
-            gone = Health("failed", None, None, restarts, deaths_in_a_row, death.details["reason"])
-            if not was_ready and deaths_in_a_row >= START_ATTEMPTS:
+            gone = Health("failed", None, None, restarts, in_a_row, death.details["reason"])
+            if failed_starts >= START_ATTEMPTS:
                 await self._set(gone, death=death)
                 return
             restarts += 1
             logger.error("%s Starting it again.", death.message if was_ready else death.details["reason"])
             await self._set(replace(gone, state="restarting", restarts=restarts), death=death)
-            await asyncio.sleep(self.backoff[min(deaths_in_a_row, len(self.backoff)) - 1])
+            await asyncio.sleep(self.backoff[min(in_a_row, len(self.backoff)) - 1])
 
     async def _one_life(self, restarts: int, deaths_in_a_row: int) -> tuple[bool, ComfyUIDied]:
         """Starts the process and stays until it ends: whether it was ever ready, and what it died of."""
@@ -218,14 +227,19 @@ class Attached(ComfyUI):
     """A ComfyUI that somebody else runs: it is watched, never started or stopped."""
 
     async def _live(self) -> None:
+        misses = 0
         while True:
             if await self._ready_now():
+                misses = 0
                 if self.health.state != "ready":
                     await self._set(Health("ready"))
-            elif self.health.state == "ready":
-                death = ComfyUIUnreachable(self.url, "it no longer answers")
-                await self._set(Health("restarting", last_error=death.message), death=death)
-            await asyncio.sleep(ATTACHED_POLL_SECONDS if self.health.state == "ready" else READY_POLL_SECONDS)
+            else:
+                misses += 1
+                if self.health.state == "ready" and misses >= ATTACHED_MISSES:
+                    death = ComfyUIUnreachable(self.url, "it no longer answers")
+                    await self._set(Health("restarting", last_error=death.message), death=death)
+            well = self.health.state == "ready" and not misses
+            await asyncio.sleep(ATTACHED_POLL_SECONDS if well else MISSED_POLL_SECONDS)
 
 
 def dying_with_us(command: tuple[str, ...]) -> tuple[str, ...]:

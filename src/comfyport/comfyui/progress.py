@@ -1,5 +1,6 @@
 """Adds ComfyUI's messages about one prompt up to how far it is (its execution.py and progress.py, v0.3.64)."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ class Tracker:
             case "progress":
                 if data.get("node") is not None:
                     self._move_to(str(data["node"]))
-                return self._progress(int(data.get("value") or 0), int(data.get("max") or 0))
+                return self._progress(_count(data.get("value")), _count(data.get("max")))
         return None
 
     def _move_to(self, node: str) -> None:
@@ -67,5 +68,11 @@ class Tracker:
     def _progress(self, step: int, steps: int) -> Progress:
         node = self._workflow.get(self._at) or {}
         class_type = str(node.get("class_type", ""))
-        title = str((node.get("_meta") or {}).get("title") or class_type)
+        meta = node.get("_meta")
+        title = str((meta.get("title") if isinstance(meta, dict) else None) or class_type)
         return Progress(self._at, class_type, title, step, steps, len(self._done), len(self._workflow))
+
+
+def _count(value: Any) -> int:
+    """A number of steps; custom nodes tell their progress in whatever they count with."""
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0

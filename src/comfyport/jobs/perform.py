@@ -60,20 +60,20 @@ class Performer:
         """
         request = parse(job)
         limit = request.timeout or self.timeout
+        timings = Timings()
         try:
             with self.leftovers.after_job() as hold:
                 async with asyncio.timeout(limit):
-                    return await self._steps(request, shielded(observe), hold)
+                    return await self._steps(request, timings, shielded(observe), hold)
         except TimeoutError:
-            if self.comfyui.health.state != "ready":
+            if timings.reached == "wait_comfyui":
                 reason = f"it was not ready within the job's {limit:g} s"
                 raise ComfyUIUnreachable(self.comfyui.url, reason) from None
             raise JobTimedOut(limit) from None
 
-    async def _steps(self, request: Request, observe: Observer, hold: Hold) -> dict[str, Any]:
+    async def _steps(self, request: Request, timings: Timings, observe: Observer, hold: Hold) -> dict[str, Any]:
         await self.deliverer.check(request)
         workflow = with_values(request.workflow, request.values)
-        timings = Timings()
         async with AsyncExitStack() as stack:
             with timings.phase("inputs"):
                 fetched = await stack.enter_async_context(self.inputs.fetched(request.files))
@@ -90,6 +90,7 @@ class Performer:
                 logger.info("ComfyUI remembers files that are gone; their nodes run again: %s", ", ".join(stale))
                 execution = await self._executed(made_anew(placed, stale), request, observe)
                 hold(self._wanted(execution, request))
+        await self.comfyui.well()
         timings.seconds |= {"queue": execution.queue_seconds, "execute": execution.execute_seconds}
         left_out = self.checker.left_out(execution.node_errors, placed)
         if not execution.outputs:
@@ -117,9 +118,11 @@ class Performer:
         except WorkflowRejected as error:
             raise self.checker.explained(error, workflow) from None
         except (ComfyUIDied, ComfyUIUnreachable, JobLost) as error:
+            if isinstance(error, ComfyUIUnreachable):
+                await self.comfyui.replace("it does not answer")
             if run.started:
                 raise
-            logger.warning("ComfyUI ended before the job began; it is sent again: %s", error.code)
+            logger.warning("ComfyUI was gone before the job began, as far as it told; it is sent again: %s", error.code)
         await self.comfyui.wait_ready()
         return await self._unless_it_dies(self._run(workflow, request, observe).execute())
 

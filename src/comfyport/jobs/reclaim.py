@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from comfyport.comfyui.client import Client, Queued
 from comfyport.comfyui.process import ComfyUI
@@ -44,15 +43,23 @@ class Reclaimer:
         life = self._comfyui.health.pid
         try:
             async with asyncio.timeout(self._hang_seconds):
-                with suppress(ComfyportError):
-                    prompt_id = (await submitting).prompt_id
-                    logger.info("taking the prompt back prompt_id=%s", prompt_id)
-                    await self._out_of_comfyui(prompt_id)
+                prompt_id = (await submitting).prompt_id
+                logger.info("taking the prompt back prompt_id=%s", prompt_id)
+                while self._lives_on(life) and not await self._is_out(prompt_id):
+                    await asyncio.sleep(POLL_SECONDS)
+        except ComfyportError:
+            logger.debug("there is no prompt to take back", exc_info=True)
         except TimeoutError:
-            if self._comfyui.health.pid == life:
-                self._comfyui.replace(f"it did not let go of a cancelled job within {self._hang_seconds:g} s")
+            if self._lives_on(life):
+                await self._comfyui.replace(f"it did not let go of a cancelled job within {self._hang_seconds:g} s")
 
-    async def _out_of_comfyui(self, prompt_id: str) -> None:
-        await self._client.cancel(prompt_id)
-        while await self._client.is_queued(prompt_id):
-            await asyncio.sleep(POLL_SECONDS)
+    def _lives_on(self, life: int | None) -> bool:
+        """Whether the ComfyUI that took the prompt is still the one that runs."""
+        return self._comfyui.health.pid == life and self._comfyui.health.state == "ready"
+
+    async def _is_out(self, prompt_id: str) -> bool:
+        try:
+            await self._client.cancel(prompt_id)
+            return not await self._client.is_queued(prompt_id)
+        except ComfyportError:
+            return False

@@ -11,10 +11,12 @@ class Timings:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.reached = ""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measures what happens inside `with`; a phase in two parts is added up."""
+        self.reached = name
         started = monotonic()
         try:
             yield

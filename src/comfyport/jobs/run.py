@@ -74,7 +74,8 @@ class Run:
                 # Shielded: a job that is cancelled while ComfyUI takes its prompt has a prompt to take back.
                 queued = await asyncio.shield(submitting)
                 entry = await ended(self._client, listener, queued.prompt_id)
-            except asyncio.CancelledError:
+            except BaseException:
+                # Whatever ends the wait: a prompt that nobody waits for any more would hold up the next job.
                 await self._reclaimer.take_back(submitting)
                 raise
         total = asyncio.get_running_loop().time() - submitted_at
