@@ -83,17 +83,17 @@ class _WornOut:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._found = asyncio.Event()
+        self._reason: asyncio.Future[ComfyportError] = asyncio.get_running_loop().create_future()
 
     def job_ended(self, _job: Job) -> None:
-        """Looks at the worker."""
-        if self._host.worker.worn_out:
-            self._found.set()
+        """Looks at the worker, unless it was a job in the queue that ended, and another is at work."""
+        worker = self._host.worker
+        if not worker.active and (reason := worker.worn_out) and not self._reason.done():
+            self._reason.set_result(reason)
 
     async def wait(self) -> ComfyportError:
         """Returns why the worker should be replaced, as soon as it should."""
-        await self._found.wait()
-        return self._host.worker.worn_out or ComfyportError("ComfyUI died again and again.")
+        return await self._reason
 
 
 @dataclass(frozen=True)
