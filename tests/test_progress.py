@@ -171,3 +171,13 @@ def test_what_was_there_and_what_will_be_linked_is_no_part_of_the_work():
 def test_amounts_and_durations_read_as_people_write_them():
     assert [amount(size) for size in (0, 1_500_000, 2_132_696_762)] == ["0.0 MB", "1.5 MB", "2.13 GB"]
     assert [duration(seconds) for seconds in (0.4, 59, 200, 3900)] == ["0 s", "59 s", "3 min 20 s", "1 h 5 min"]
+
+
+def test_the_check_of_what_is_there_and_the_download_are_timed_apart():
+    progress = Progress([entry(size=10)])
+
+    progress.observe(FileStarted("checkpoints/a.safetensors", 10))
+    progress.finish()
+
+    assert progress.as_section()["seconds"].keys() == {"verify", "download"}
+    assert all(seconds >= 0 for seconds in progress.seconds.values())

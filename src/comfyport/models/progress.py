@@ -35,7 +35,10 @@ class Progress:
         self.files = {entry.path: FileProgress(entry, size=entry.size) for entry in entries}
         self.state: Literal["running", "done", "failed"] = "running"
         self.error: dict[str, str] | None = None
-        self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
+        self._begun = time.monotonic()
+        self._checked: float | None = None
+        self._ended: float | None = None
+        self._marks: list[tuple[float, int]] = [(self._begun, 0)]
         self._fetched = 0
         self._lock = threading.Lock()
 
@@ -45,6 +48,7 @@ class Progress:
             file = self.files[event.path]
             match event:
                 case FileStarted(size=size, bytes_there=there):
+                    self._checked = self._checked or time.monotonic()
                     file.state, file.size, file.bytes = "downloading", size or file.size, there
                     file.began = file.began or time.monotonic()
                 case FileAdvanced(bytes_done=done):
@@ -58,8 +62,16 @@ class Progress:
         """Ends the download: done, or failed with files that failed or with `error` of the whole step."""
         failed = error or any(file.state == "failed" for file in self.files.values())
         self.state = "failed" if failed else "done"
+        self._ended = time.monotonic()
         if error:
             self.error = {"code": error.code, "message": error.message}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds until it was known what the volume lacks, `verify`, and since then, `download`."""
+        now = self._ended or time.monotonic()
+        checked = self._checked or now
+        return {"verify": round(checked - self._begun, 3), "download": round(now - checked, 3)}
 
     @property
     def rate(self) -> float:
@@ -96,6 +108,7 @@ class Progress:
         return {
             "state": self.state,
             "error": self.error,
+            "seconds": self.seconds,
             "bytes_per_second": round(self.rate),
             "bytes_done": self.bytes_done,
             "bytes_total": self.bytes_total,
