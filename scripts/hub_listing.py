@@ -29,8 +29,9 @@ LEFT_OUT = {
     "set by RunPod": ("RUNPOD_WEBHOOK_GET_JOB",),
     "of the HTTP door": (
         *("HOST", "PORT", "COMFYPORT_API_KEY", "CORS_ORIGINS", "WEBHOOK_SECRET"),
-        *("QUEUE_SIZE", "QUEUE_BYTES", "BODY_BYTES", "RESULT_SECONDS", "STOP_SECONDS"),
+        *("QUEUE_SIZE", "QUEUE_BYTES", "BODY_BYTES", "RESULT_SECONDS"),
     ),
+    "bounded by RunPod, which kills after 10 s": ("STOP_SECONDS",),
     "for other places": ("COMFYUI_URL", "COMFYPORT_NODES_PROTOCOLS"),
 }
 CHOICES = {"STARTUP_WAIT": ("needed", "all"), "LOG_LEVEL": ("debug", "info", "warning", "error")}

@@ -44,6 +44,16 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str):
     assert value in refused.value.message
 
 
+def test_an_answer_may_be_no_larger_than_runpod_takes():
+    on_runpod = {"RUNPOD_WEBHOOK_GET_JOB": "https://api.runpod.ai/v2/id/job-take"}
+
+    assert Settings.load(on_runpod).answer_limit == 20_000_000
+    assert Settings.load({**on_runpod, "ANSWER_LIMIT_MB": "5"}).answer_limit == 5_000_000
+    assert Settings.load({"ANSWER_LIMIT_MB": "50"}).answer_limit == 50_000_000
+    with pytest.raises(InvalidSetting, match="ANSWER_LIMIT_MB.*RunPod"):
+        Settings.load({**on_runpod, "ANSWER_LIMIT_MB": "50"}).answer_limit  # noqa: B018 - it is asked for
+
+
 def test_an_empty_variable_counts_as_unset():
     assert Settings.load({"PORT": "  "}).port == 8000
 

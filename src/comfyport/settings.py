@@ -30,6 +30,10 @@ from comfyport.environment import (
     one_of,
     setting,
 )
+from comfyport.errors import InvalidSetting
+
+# RunPod answers 400 to a larger result and loses it (docs.runpod.io, "Operation reference").
+RUNPOD_ANSWER_BYTES = 20_000_000
 
 _PLATFORM_SECRETS = frozenset({"RUNPOD_AI_API_KEY", "RUNPOD_API_KEY", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"})
 
@@ -257,7 +261,8 @@ class Settings(FromEnvironment):
     stop_seconds: float = setting(
         "STOP_SECONDS",
         4.0,
-        "Seconds that a job at the HTTP door may go on after the worker was told to stop.",
+        "Seconds that a running job may go on after the worker was told to stop, on RunPod and over HTTP; both kill a "
+        "worker 10 s after that by default, and its end takes 4.",
         as_seconds,
     )
     webhook_secret: Secret = setting(
@@ -338,10 +343,16 @@ class Settings(FromEnvironment):
 
     @property
     def answer_limit(self) -> int:
-        """The largest answer in bytes: what was set, or what the platform takes."""
-        # RunPod answers 400 to a larger result and loses it (docs.runpod.io, "Operation reference").
-        default = 20.0 if self.runpod_job_url else 100.0
-        return int((self.answer_limit_mb or default) * 1e6)
+        """The largest answer in bytes: what was set, or what the platform takes.
+
+        Raises InvalidSetting for more than that: such an answer would be refused after its job was done.
+        """
+        limit = int(self.answer_limit_mb * 1e6) if self.answer_limit_mb else None
+        if not self.runpod_job_url:
+            return limit or 100_000_000
+        if limit and limit > RUNPOD_ANSWER_BYTES:
+            raise InvalidSetting("ANSWER_LIMIT_MB", f"{self.answer_limit_mb:g}", "RunPod takes answers up to 20 MB")
+        return limit or RUNPOD_ANSWER_BYTES
 
     @property
     def lasting_volume(self) -> Path | None:

@@ -17,7 +17,7 @@ from comfyport.status import Board
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 STOP_SECONDS = 3.0
 
 
@@ -32,6 +32,8 @@ class Download:
         self._environ = environ
         self._wait_seconds = wait_seconds
         self._steps: list[asyncio.subprocess.Process] = []
+        self._watching: asyncio.Task[ModelError | None] | None = None
+        self._stopping = False
 
     async def start(self, *, prefetch: bool) -> None:
         """Starts both, side by side."""
@@ -44,9 +46,11 @@ class Download:
                     env=dict(self._environ),
                 )
             )
+        self._watching = asyncio.create_task(self._watch(self._steps[0]), name="download")
 
     async def stop(self) -> None:
-        """Ends what still runs."""
+        """Ends what still runs; may be called twice."""
+        self._stopping = True
         await asyncio.gather(*(_stop(step) for step in self._steps))
 
     async def wait_near(self) -> None:
@@ -56,14 +60,22 @@ class Download:
 
     async def wait_failure(self) -> ComfyportError:
         """Returns when the download failed as a whole; one file that failed is the matter of the jobs that need it."""
-        if self._steps:
-            status = await self._steps[0].wait()
-            section = self._board.read("models") or {}
-            whole = section.get("error") or section.get("state") == "starting"
-            if status and (whole or self._wait_seconds is None):
-                reason = (section.get("error") or {}).get("message", f"it ended with exit status {status}")
-                return ModelError(f"The models' download failed: {reason}")
+        if self._watching and (failure := await asyncio.shield(self._watching)):
+            return failure
         return await asyncio.Future()
+
+    async def _watch(self, sync: asyncio.subprocess.Process) -> ModelError | None:
+        """Stays until the step ends; one that was killed left no word. Why the worker cannot go on, if it cannot."""
+        status = await sync.wait()
+        section = self._board.read("models") or {}
+        if not status or self._stopping:
+            return None
+        whole = section.get("error") or section.get("state") == "starting"
+        reason = (section.get("error") or {}).get("message", _ended_with(status))
+        if section.get("state") not in ("done", "failed"):
+            logger.error("the models' download failed: %s", reason)
+            self._board.write("models", _given_up(section, ModelError(f"The models' download failed: {reason}")))
+        return ModelError(f"The models' download failed: {reason}") if whole or self._wait_seconds is None else None
 
     def _near(self, section: dict[str, Any] | None) -> bool:
         if section is None or section["state"] in ("done", "failed"):
@@ -106,6 +118,24 @@ async def warm_up(file: Path, perform: Callable[[dict[str, Any]], Awaitable[Any]
         await perform({"id": "warm-up", "input": {"workflow": workflow, "output": {"delivery": "base64"}}})
     except ComfyportError as error:
         logger.error("the warm-up failed: %s", error.message)
+    except Exception:
+        logger.exception("the warm-up failed")
+
+
+def _given_up(section: dict[str, Any], error: ModelError) -> dict[str, Any]:
+    """The section `models`, whose writer is gone: what is not ready will not be."""
+    told = {"code": error.code, "message": error.message}
+    files = [
+        file if file["state"] in ("ready", "failed") else {**file, "state": "failed", "error": told}
+        for file in section.get("files", ())
+    ]
+    return {**section, "state": "failed", "error": told, "files": files}
+
+
+def _ended_with(status: int) -> str:
+    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "it was killed (SIGKILL); most often memory ran out"
+    return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with exit status {status}"
 
 
 async def _stop(step: asyncio.subprocess.Process) -> None:

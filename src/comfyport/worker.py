@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +24,7 @@ from comfyport.comfyui.inventory import Inventory
 from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import Health
 from comfyport.comfyui.storage import Storage
-from comfyport.errors import ComfyportError
+from comfyport.errors import ComfyportError, ComfyUIError
 from comfyport.jobs.delivery.deliverer import Deliverer
 from comfyport.jobs.events import Observer, unobserved
 from comfyport.jobs.inputs import Inputs
@@ -55,6 +55,7 @@ class Worker:
         self.volume = Volume(settings.volume_folder, staging=settings.staging)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
+        self._started = False
         self._stack = AsyncExitStack()
         wait = None if settings.startup_wait == "all" else settings.startup_wait_seconds
         self._download = Download(self.board, self.environ, wait_seconds=wait)
@@ -93,7 +94,13 @@ class Worker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        # Side by side: each has seconds to end in, and a container is killed 10 s after it was asked to.
+        await asyncio.gather(self._stack.aclose(), self._download.stop())
+
+    @property
+    def ready(self) -> bool:
+        """Whether a job would run now: what `wait_ready` waits for has been, and ComfyUI answers."""
+        return self._started and self.comfyui.health.state == "ready"
 
     async def run(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
         """The answer to a job, whether it went well or not; only cancelling raises.
@@ -115,7 +122,18 @@ class Worker:
         finally:
             self.active -= 1
             job_id.reset(named)
-        return answer | ({"refresh_worker": True} if self._worn_out() else {})
+        if worn_out := self.worn_out:
+            logger.error("%s", worn_out.message)
+        refresh = self.settings.refresh_worker or worn_out
+        return answer | ({"refresh_worker": True} if refresh else {})
+
+    @property
+    def worn_out(self) -> ComfyUIError | None:
+        """Why another worker would do better than this one: ComfyUI dies again and again."""
+        deaths = self.comfyui.health.deaths_in_a_row
+        if deaths < DEATHS_BEFORE_REFRESH:
+            return None
+        return ComfyUIError(f"ComfyUI has died {deaths} times in a row; this worker asks to be replaced.")
 
     async def wait_ready(self) -> None:
         """Returns when jobs may be taken: ComfyUI answers, is warm, and the models are as near as STARTUP_WAIT asks.
@@ -146,13 +164,8 @@ class Worker:
         if self.settings.warmup_workflow:
             await self._report.phase("warm_up", warm_up(self.settings.warmup_workflow, self._performer.perform))
         self._report.note("ready")
-
-    def _worn_out(self) -> bool:
-        """Whether another worker would do better: ComfyUI dies again and again, or each job wants a fresh one."""
-        deaths = self.comfyui.health.deaths_in_a_row
-        if deaths >= DEATHS_BEFORE_REFRESH:
-            logger.error("ComfyUI has died %d times in a row; this worker asks to be replaced", deaths)
-        return self.settings.refresh_worker or deaths >= DEATHS_BEFORE_REFRESH
+        self._started = True
+        logger.info("ready for jobs")
 
     def _new_performer(self, client: Client, storage: Storage, leftovers: Leftovers, inventory: Inventory) -> Performer:
         settings = self.settings
@@ -184,6 +197,6 @@ class Worker:
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:
+    """Ends the start; those who wait for it are told what it failed of."""
     task.cancel()
-    with suppress(asyncio.CancelledError, ComfyportError):
-        await task
+    await asyncio.gather(task, return_exceptions=True)

@@ -101,6 +101,16 @@ async def test_every_change_is_told(tmp_path: Path):
     assert [health.state for health in seen] == ["starting", "ready", "stopped"]
 
 
+async def test_the_board_is_told_why_it_died_and_not_what_it_last_said(tmp_path: Path):
+    seen: list[Health] = []
+
+    async with supervised("print('a secret prompt'); raise SystemExit(3)", tmp_path / "ready", seen) as comfyui:
+        failure = await comfyui.wait_failure()
+
+    assert "a secret prompt" in failure.message
+    assert {health.last_error for health in seen if health.last_error} == {"it ended with exit status 3"}
+
+
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Shortens the time that a process has between the signal and its killing."""

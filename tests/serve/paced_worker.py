@@ -43,6 +43,8 @@ class Scripted:
                 for step in range(steps):
                     observe(Progress("1", "KSampler", "KSampler", step, steps, 0, 1))
                     await asyncio.sleep(0.05)
+            case {"break": "oddly"}:
+                self._future().set_exception(RuntimeError("nobody foresaw this"))
             case {"break": _}:
                 self._future().set_result(ComfyUIError("ComfyUI will not start any more."))
             case {"answer": answer}:
@@ -84,5 +86,6 @@ def paced_worker(platform: RunPodEmulator, **environ: str) -> Iterator[Container
 
 if __name__ == "__main__":
     logs.configure("info")
-    pace.install(Scripted(), stream=Settings.load().stream_progress)
+    settings = Settings.load()
+    pace.install(Scripted(), stream=settings.stream_progress, grace=settings.stop_seconds)
     runpod.serverless.start({"handler": lambda job: {"error": "not at our pace"}})

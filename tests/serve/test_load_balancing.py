@@ -29,7 +29,7 @@ def test_the_load_balancer_sees_a_start_and_then_a_ready_worker_that_answers(sta
     container = start(START, **environ)
     container.read_until("listening on")
     starting = ping(environ)
-    container.read_until("ComfyUI is ready")
+    container.read_until("ready for jobs")
     body: Any = {"input": {"workflow": workflows.scaled()}}
 
     answer = requests.post(f"http://127.0.0.1:{environ['PORT']}/runsync", json=body, timeout=30).json()
@@ -40,7 +40,7 @@ def test_the_load_balancer_sees_a_start_and_then_a_ready_worker_that_answers(sta
 
 def test_the_health_check_is_asked_without_a_key(start: Callable[..., Container]):
     environ = environment(COMFYPORT_API_KEY="right")
-    start(START, **environ).read_until("ComfyUI is ready", "listening on")
+    start(START, **environ).read_until("ready for jobs", "listening on")
 
     assert ping(environ).status_code == 200
 

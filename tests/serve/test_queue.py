@@ -303,6 +303,18 @@ async def test_closing_lets_the_running_job_end_in_its_grace():
     assert running.status == "COMPLETED"
 
 
+async def test_an_observer_that_breaks_ends_neither_its_job_nor_the_queue(caplog: pytest.LogCaptureFixture):
+    def broken(job: Job) -> None:
+        raise RuntimeError("no room for one more metric")
+
+    async with working(Handler(), on_end=broken) as queue:
+        jobs = [await queue.submit(Submission(number)) for number in range(2)]
+        ended = [await queue.wait(job.id, PATIENCE) for job in jobs]
+
+    assert [job.status for job in ended] == ["COMPLETED"] * 2
+    assert "no room for one more metric" in caplog.text
+
+
 async def test_a_handler_that_breaks_fails_its_job_and_not_the_queue():
     async def broken(job: dict[str, Any], observe: Observer) -> dict[str, Any]:
         if job["input"] == "break":

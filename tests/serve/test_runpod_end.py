@@ -88,6 +88,16 @@ def test_a_worker_that_cannot_go_on_answers_its_job_and_ends(platform: RunPodEmu
     assert "ComfyUI will not start any more." in paced.output
 
 
+def test_a_worker_that_breaks_in_an_unforeseen_way_ends_too(platform: RunPodEmulator, paced: Container):
+    job_id = platform.submit({"break": "oddly"})
+
+    status = platform.wait(job_id)
+
+    assert paced.end(within=20) == 1
+    assert status["status"] == "COMPLETED"
+    assert "nobody foresaw this" in paced.output
+
+
 def test_an_idle_worker_ends_at_once_although_its_poll_is_held(platform: RunPodEmulator, paced: Container):
     platform.wait(platform.submit({"number": 1}))
 
@@ -108,6 +118,17 @@ def test_a_job_that_does_not_end_after_sigterm_is_cut_short(platform: RunPodEmul
 
     assert paced.end(signal.SIGTERM, within=10) == 128 + signal.SIGTERM
     assert f"freed {job_id}" in paced.output
+
+
+def test_a_result_whose_post_is_under_way_is_not_cut_short(platform: RunPodEmulator):
+    platform.faults.add("cut_result_once")
+    with paced_worker(platform, STOP_SECONDS="0") as paced:
+        job_id = platform.submit({"number": 1})
+        paced.read_until("posting the result")
+
+        assert paced.end(signal.SIGTERM, within=10) == 0
+
+    assert platform.status(job_id)["output"] == {"done": {"number": 1}}
 
 
 def test_a_second_sigterm_cuts_the_job_short_at_once(platform: RunPodEmulator, paced: Container):

@@ -161,7 +161,8 @@ class Supervised(ComfyUI):
             lived_well = time.monotonic() - started > HEALTHY_SECONDS
             in_a_row = 1 if lived_well else self.health.deaths_in_a_row + 1
             failed_starts = 0 if was_ready else failed_starts + 1
-            gone = Health("failed", None, None, restarts, in_a_row, death.message)
+            # Anybody may read the board; the log that the message ends with has other people's prompts.
+            gone = Health("failed", None, None, restarts, in_a_row, death.details["reason"])
             if failed_starts >= START_ATTEMPTS:
                 await self._set(gone, death=death)
                 return

@@ -1,5 +1,6 @@
 """What the HTTP door answers with: JSON that always comes out, and every error as its code and status."""
 
+import asyncio
 import json
 import math
 from typing import Any
@@ -25,7 +26,10 @@ from comfyport.errors import (
     Unauthorized,
     WorkerStopped,
 )
+from comfyport.serve.job import weigh
 
+# Encoding so much takes some ms.
+LARGE_BYTES = 1 << 20
 METHODS = ("GET", "HEAD", "POST")
 STATUS_CODES: dict[type[ComfyportError], int] = {
     InvalidJob: 400,
@@ -50,16 +54,23 @@ class Answer(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The body's bytes."""
-        return encode(content).encode()
+        """The body's bytes; `content` may be that already."""
+        return content if isinstance(content, bytes) else encode(content)
 
 
-def encode(content: Any) -> str:
+def encode(content: Any) -> bytes:
     """`content` as JSON in ASCII; numbers that JSON has no word for become null."""
     try:
-        return json.dumps(content, allow_nan=False, separators=(",", ":"))
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     except ValueError:
-        return json.dumps(_finite(content), separators=(",", ":"))
+        return json.dumps(_finite(content), separators=(",", ":")).encode()
+
+
+async def encoded(content: Any) -> bytes:
+    """What `encode` gives; a large content is encoded in a thread, where others get their turn between its pieces."""
+    if weigh(content) < LARGE_BYTES:
+        return encode(content)
+    return await asyncio.to_thread(_encode_in_pieces, content)
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -112,6 +123,15 @@ def _takes(request: Request, method: str) -> bool:
     """Whether any route answers to `method` at the path of `request`."""
     scope = {**request.scope, "method": method}
     return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+
+def _encode_in_pieces(content: Any) -> bytes:
+    """What `encode` gives: json.dumps does it in one go, during which no other thread runs."""
+    try:
+        pieces = json.JSONEncoder(allow_nan=False, separators=(",", ":")).iterencode(content)
+        return b"".join(piece.encode() for piece in pieces)
+    except ValueError:
+        return encode(content)
 
 
 def _finite(content: Any) -> Any:

@@ -13,7 +13,7 @@ from comfyport import __version__
 from comfyport.environment import Secret
 from comfyport.errors import NotOffered, ResultDropped, Unauthorized
 from comfyport.serve import reading, schema, stream
-from comfyport.serve.answers import Answer, answer_errors
+from comfyport.serve.answers import Answer, answer_errors, encoded
 from comfyport.serve.job import Job
 from comfyport.serve.metrics import Metrics
 from comfyport.serve.queue import Queue
@@ -33,7 +33,7 @@ rest."""
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """Whether jobs can be worked on now, and the status board by section."""
+    """Whether a job would be taken and run now, and the status board by section."""
 
     ready: bool
     board: dict[str, Any]
@@ -93,13 +93,13 @@ def _sending(queue: Queue, settings: Settings) -> APIRouter:
     @router.post("/run", **described)
     async def run(request: Request, key: Key = "") -> Response:
         """Queue a job; its id and status at once."""
-        return _state(await submitted(request, key))
+        return await _state(await submitted(request, key))
 
     @router.post("/runsync", **described)
     async def runsync(request: Request, key: Key = "", wait: Wait = WAIT_MILLISECONDS) -> Response:
         """Queue a job and wait for its answer; after `wait` its status, to be asked for with `/status`."""
         job = await submitted(request, key)
-        return _state(await queue.wait(job.id, wait / 1000))
+        return await _state(await queue.wait(job.id, wait / 1000))
 
     return router
 
@@ -114,7 +114,7 @@ def _jobs(queue: Queue) -> APIRouter:
     @router.post("/status/{job_id}", include_in_schema=False)
     async def status(job_id: str) -> Response:
         """What became of a job; of one that runs, its latest progress."""
-        return _state(await queue.find(job_id))
+        return await _state(await queue.find(job_id))
 
     @router.get(
         "/stream/{job_id}",
@@ -139,7 +139,7 @@ def _jobs(queue: Queue) -> APIRouter:
     @router.post("/cancel/{job_id}", responses=STATE)
     async def cancel(job_id: str) -> Response:
         """End a job that waits or runs; one that is over stays as it is."""
-        return _state(await queue.cancel(job_id), result=False)
+        return await _state(await queue.cancel(job_id), result=False)
 
     @router.post(
         "/retry/{job_id}",
@@ -147,7 +147,7 @@ def _jobs(queue: Queue) -> APIRouter:
     )
     async def retry(job_id: str) -> Response:
         """Queue a job that failed or timed out once more, under the same id."""
-        return _state(await queue.retry(job_id))
+        return await _state(await queue.retry(job_id))
 
     @router.post("/purge-queue", responses={200: {"model": schema.Purged}})
     async def purge_queue() -> Response:
@@ -193,18 +193,18 @@ def _health(queue: Queue, status: Status) -> APIRouter:
     @router.get("/ping", response_class=Response, responses={204: {"description": "Starting."}})
     @router.head("/ping", include_in_schema=False)
     async def ping() -> Response:
-        """200 when ComfyUI is ready, 204 while it starts (RunPod's rule for load-balancing endpoints)."""
+        """200 when jobs are taken, 204 while the worker starts (RunPod's rule for load-balancing endpoints)."""
         return Response(status_code=200 if (await status()).ready else 204)
 
     return router
 
 
-def _state(job: Job, *, result: bool = True) -> Answer:
+async def _state(job: Job, *, result: bool = True) -> Answer:
     """The job as an answer. Raises ResultDropped where its `result` is asked for and no longer there."""
     if job.dropped and result:
         raise ResultDropped(job.id, job.status)
     shown = job.as_json()
-    return Answer(shown if result else {"id": shown["id"], "status": shown["status"]})
+    return Answer(await encoded(shown if result else {"id": shown["id"], "status": shown["status"]}))
 
 
 def _key_guard(api_key: Secret) -> Callable[..., Awaitable[None]]:

@@ -5,8 +5,10 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +18,7 @@ from comfyport.comfyui.ports import listen
 from comfyport.errors import ComfyportError
 from comfyport.serve import http_app
 from comfyport.serve.host import Host, shared, stop_shared
+from comfyport.serve.job import Job
 from comfyport.serve.metrics import Metrics
 from comfyport.serve.queue import LocalQueue
 from comfyport.serve.shelf import Shelf
@@ -24,8 +27,9 @@ from comfyport.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# A container is killed 10 s after it was asked to stop. Besides STOP_SECONDS for the running job, these must suffice:
-# for clients to read their last answers, for webhooks under way, for ComfyUI to let go of a job.
+# A container is killed 10 s after it was asked to stop. STOP_SECONDS (4) are the running job's; after them these run
+# side by side: clients read their last answers, webhooks under way end, and ComfyUI lets go of a job, before it and the
+# download have 3 s to end (comfyui/process.py, startup.py). That makes 8 s.
 ANSWERS_SECONDS = 2
 WEBHOOKS_SECONDS = 1.0
 LET_GO_SECONDS = 1.0
@@ -61,18 +65,52 @@ async def _serve(host: Host, settings: Settings, listening: socket.socket) -> Co
     async with Webhooks(
         settings.webhook_secret.reveal(), private=settings.allow_private_urls, count=metrics.webhook_ended
     ) as webhooks:
-        queue = LocalQueue(host.run, shelf, size=settings.queue_size, on_end=(metrics.job_ended, webhooks.job_ended))
+        worn_out, started = _WornOut(host), asyncio.Event()
+        observers = (metrics.job_ended, webhooks.job_ended, worn_out.job_ended)
+        queue = LocalQueue(host.run, shelf, size=settings.queue_size, on_end=observers)
         metrics.watch_queue(queue.gauges)
         app = http_app.build(queue, status=lambda: _status(host), settings=settings, metrics=metrics)
-        async with _listening(app, listening) as serving, _working(queue, host, settings) as working:
-            error = await _end(host, serving, working)
-            await queue.close(0 if error else settings.stop_seconds)
-            await asyncio.gather(webhooks.drain(WEBHOOKS_SECONDS), _let_go(host))
+        async with _listening(app, listening) as serving:
+            async with _working(queue, started) as working:
+                error = await _end(_failure(host, started, worn_out), serving.task, working)
+                await queue.close(0 if error else settings.stop_seconds)
+            await asyncio.gather(webhooks.drain(WEBHOOKS_SECONDS), serving.end(), _let_go(host))
     return error
 
 
+class _WornOut:
+    """Looks after each job whether the worker should be replaced: by whatever restarts the container."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._reason: asyncio.Future[ComfyportError] = asyncio.get_running_loop().create_future()
+
+    def job_ended(self, _job: Job) -> None:
+        """Looks at the worker, unless it was a job in the queue that ended, and another is at work."""
+        worker = self._host.worker
+        if not worker.active and (reason := worker.worn_out) and not self._reason.done():
+            self._reason.set_result(reason)
+
+    async def wait(self) -> ComfyportError:
+        """Returns why the worker should be replaced, as soon as it should."""
+        return await self._reason
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """A server at work in `task`."""
+
+    server: _Server
+    task: asyncio.Task[None]
+
+    async def end(self) -> None:
+        """Takes no more requests; returns when the last ones have been answered."""
+        self.server.should_exit = True
+        await self.task
+
+
 @contextlib.asynccontextmanager
-async def _listening(app: FastAPI, listening: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+async def _listening(app: FastAPI, listening: socket.socket) -> AsyncIterator[_Serving]:
     config = uvicorn.Config(
         _without_tracebacks_at_the_end(app),
         log_config=None,
@@ -82,13 +120,12 @@ async def _listening(app: FastAPI, listening: socket.socket) -> AsyncIterator[as
         timeout_graceful_shutdown=ANSWERS_SECONDS,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]), name="serving")
+    serving = _Serving(server, asyncio.create_task(server.serve(sockets=[listening]), name="serving"))
     logger.info("listening on http://%s:%d", *listening.getsockname()[:2])
     try:
         yield serving
     finally:
-        server.should_exit = True
-        await serving
+        await serving.end()
 
 
 def _without_tracebacks_at_the_end(app: ASGIApp) -> ASGIApp:
@@ -103,11 +140,9 @@ def _without_tracebacks_at_the_end(app: ASGIApp) -> ASGIApp:
 
 
 @contextlib.asynccontextmanager
-async def _working(queue: LocalQueue, host: Host, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+async def _working(queue: LocalQueue, started: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
     async def work() -> None:
-        if settings.startup_wait == "all" or settings.warmup_workflow:
-            with suppress(ComfyportError):
-                await host.wait_ready()
+        await started.wait()
         await queue.work()
 
     working = asyncio.create_task(work(), name="working")
@@ -119,9 +154,9 @@ async def _working(queue: LocalQueue, host: Host, settings: Settings) -> AsyncIt
             await working
 
 
-async def _end(host: Host, *tasks: asyncio.Task[None]) -> ComfyportError | None:
-    """Returns when the process is told to stop, or the worker cannot go on: then why. `tasks` should not end before."""
-    failing = asyncio.create_task(_failure(host))
+async def _end(failure: Coroutine[Any, Any, ComfyportError], *tasks: asyncio.Task[None]) -> ComfyportError | None:
+    """Returns when the process is told to stop, or at a `failure`: that. `tasks` should not end before."""
+    failing = asyncio.create_task(failure)
     stopping = asyncio.create_task(_stop_signal())
     try:
         await asyncio.wait({failing, stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -132,31 +167,40 @@ async def _end(host: Host, *tasks: asyncio.Task[None]) -> ComfyportError | None:
         await asyncio.gather(failing, stopping, return_exceptions=True)
 
 
-async def _failure(host: Host) -> ComfyportError:
-    """Returns why the worker cannot start or cannot go on, as soon as that is clear."""
-    starting = asyncio.create_task(host.wait_ready())
-    failing = asyncio.create_task(host.wait_failure())
+async def _failure(host: Host, started: asyncio.Event, worn_out: _WornOut) -> ComfyportError:
+    """Returns why the worker cannot start or go on, or should be replaced; sets `started` when jobs may be taken."""
+
+    async def start() -> ComfyportError:
+        await host.wait_ready()
+        started.set()
+        return await asyncio.Future()
+
+    waiting = [asyncio.create_task(reason) for reason in (start(), host.wait_failure(), worn_out.wait())]
     try:
-        await asyncio.wait({starting, failing}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done() and isinstance(error := starting.exception(), ComfyportError):
-            return error
-        return await failing
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    except ComfyportError as error:
+        return error
+    except Exception as error:
+        logger.exception("the worker cannot go on")
+        return ComfyportError(f"An unexpected error occurred: {error}")
     finally:
-        for task in (starting, failing):
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(starting, failing, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _let_go(host: Host) -> None:
-    """Waits, within reason, until a job that was ended has been taken out of ComfyUI."""
+    """Ends the worker when, within reason, a job that was ended has been taken out of ComfyUI."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LET_GO_SECONDS):
             while host.worker.active:
                 await asyncio.sleep(0.02)
+    await asyncio.to_thread(stop_shared)
 
 
 async def _status(host: Host) -> http_app.WorkerStatus:
-    return http_app.WorkerStatus(host.worker.comfyui.health.state == "ready", host.worker.board.read_all())
+    return http_app.WorkerStatus(host.worker.ready, host.worker.board.read_all())
 
 
 async def _stop_signal() -> None:

@@ -206,7 +206,7 @@ class LocalQueue:
             self._running = None
         if not job.ended:
             answer = _answer(running)
-            answer.pop("refresh_worker", None)  # RunPod's affair: there is no other worker here
+            answer.pop("refresh_worker", None)  # RunPod's affair; http_door asks the worker itself
             self._learn(asyncio.get_running_loop().time() - self._began)
             self._end(job, "FAILED" if "error" in answer else "COMPLETED", answer)
 
@@ -245,7 +245,10 @@ class LocalQueue:
         self._totals[status] += 1
         self._shelf.keep(job)
         for tell in self._on_end:
-            tell(job)
+            try:
+                tell(job)
+            except Exception:
+                logger.exception("an observer of the queue failed id=%s", job.id)
 
     def _learn(self, seconds: float) -> None:
         before = seconds if self._typical_seconds is None else self._typical_seconds

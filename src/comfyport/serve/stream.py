@@ -8,7 +8,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.responses import Response
 
 from comfyport.errors import NotOffered
-from comfyport.serve.answers import encode
+from comfyport.serve.answers import encoded
 from comfyport.serve.events import Backlog, Told
 from comfyport.serve.job import Job
 
@@ -40,7 +40,7 @@ async def _events(job: Job, backlog: Backlog, seen: int, keep_alive: float) -> A
     while True:
         news = backlog.news
         for told in backlog.after(seen):
-            yield _event(job, backlog, told)
+            yield await _event(job, backlog, told)
             seen = told.number
         if job.ended and seen >= backlog.last:
             return
@@ -51,9 +51,10 @@ async def _events(job: Job, backlog: Backlog, seen: int, keep_alive: float) -> A
             yield KEEPALIVE_COMMENT
 
 
-def _event(job: Job, backlog: Backlog, told: Told) -> bytes:
+async def _event(job: Job, backlog: Backlog, told: Told) -> bytes:
     content = told.event.as_json()
     kind = content["type"]
     if kind == "result" and told.number == backlog.last:
         content |= job.as_json()
-    return format_sse_event(data_str=encode(content), event=kind, id=str(told.number))
+    data = (await encoded(content)).decode("ascii")
+    return format_sse_event(data_str=data, event=kind, id=str(told.number))

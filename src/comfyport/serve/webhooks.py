@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from yarl import URL
 
 from comfyport.jobs import addresses
-from comfyport.serve.answers import encode
+from comfyport.serve.answers import encoded
 from comfyport.serve.job import Job
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Webhooks:
             self._count(outcome)
 
     async def _post(self, job: Job, url: URL, message_id: str) -> None:
-        body = (await asyncio.to_thread(encode, job.as_json())).encode()
+        body = await encoded(job.as_json())
         headers = {"Content-Type": "application/json", **self._signed(message_id, body)}
         try:
             async with self._session.post(

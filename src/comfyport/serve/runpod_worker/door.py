@@ -59,11 +59,11 @@ def _config(start: Host | ComfyportError, settings: Settings) -> dict[str, Any]:
     if sdk.is_known():
         leave_out(os.environ)
         if isinstance(start, Host):
-            pace.install(start, stream=settings.stream_progress)
+            pace.install(start, stream=settings.stream_progress, grace=settings.stop_seconds)
     else:
         logger.warning("RunPod's SDK %s is not as it is known here: its own pace, and no progress", version)
         if isinstance(start, Host):
-            config["concurrency_modifier"] = stock.StopOnSignal(start)
+            config["concurrency_modifier"] = stock.StopOnSignal(start, grace=settings.stop_seconds)
     return config
 
 

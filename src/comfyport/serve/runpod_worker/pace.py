@@ -9,6 +9,7 @@ so that no job waits here which an idle worker could have had.
 import asyncio
 import logging
 import signal
+from collections.abc import Collection, Coroutine
 from typing import Any, Protocol
 
 import aiohttp
@@ -33,8 +34,9 @@ TAKE_SECONDS = 90.0
 DEBOUNCE_SECONDS = 5.0
 # A poll that comes back at once and empty (a worker that FlashBoot is about to freeze gets 400s) is asked again then.
 EMPTY_SECONDS = 0.2
-# RunPod kills 10 s after it asked; ComfyUI needs some of them to end.
-GRACE_SECONDS = 4.0
+# How much longer than a running job a result may take whose post is under way. RunPod kills 10 s after it asked, and
+# with the default STOP_SECONDS ComfyUI keeps 3 s of them to end in.
+POST_SECONDS = 3.0
 
 
 class Host(Protocol):
@@ -47,23 +49,29 @@ class Host(Protocol):
         """Returns why no job can be performed any more, as soon as that is clear."""
 
 
-def install(host: Host, *, stream: bool) -> None:
+def install(host: Host, *, stream: bool, grace: float) -> None:
     """Puts the pace into the SDK, under the one name by which its `run_worker` finds the JobScaler."""
-    rp_scale.JobScaler = lambda config: Pace(host, stream=stream)
+    rp_scale.JobScaler = lambda config: Pace(host, stream=stream, grace=grace)
 
 
 class Pace:
-    """The life of a worker under RunPod's SDK, in the place of its JobScaler; `stream` feeds `/stream` as well."""
+    """The life of a worker under RunPod's SDK, in the place of its JobScaler; `stream` feeds `/stream` as well.
 
-    def __init__(self, host: Host, *, stream: bool) -> None:
+    `grace` is how many seconds a running job has after a signal to stop.
+    """
+
+    def __init__(self, host: Host, *, stream: bool, grace: float) -> None:
         self._host = host
         self._stream = stream
+        self._grace = grace
         self._log = RunPodLogger()
         self._progress = JobsProgress()
         self._ending = asyncio.Event()
         self._taking: asyncio.Task[Any] | None = None
         self._jobs: dict[str, asyncio.Task[bool]] = {}
+        self._posting: set[str] = set()
         self._signal = 0
+        self._stopping = False
         self._failure: ComfyportError | None = None
 
     def start(self) -> None:
@@ -84,7 +92,7 @@ class Pace:
         async with AsyncClientSession() as session:
             self._posts = Posts(session, done_url=rp_http.JOB_DONE_URL, stream_url=rp_http.JOB_STREAM_URL)
             self._stops = Stops(lambda: rp_job.get_stop_signals(session), self._stop)
-            beside = [asyncio.create_task(self._stops.hear()), asyncio.create_task(self._watch())]
+            beside = [asyncio.create_task(self._beside(work)) for work in (self._stops.hear(), self._watch())]
             try:
                 await self._work(session)
             finally:
@@ -126,6 +134,7 @@ class Pace:
             await asyncio.wait({answering})
         finally:
             del self._jobs[job_id]
+            self._posting.discard(job_id)
             self._progress.remove(job_id)
         if answering.cancelled():
             self._log.info("Job stopped.", job_id)
@@ -143,6 +152,7 @@ class Pace:
 
         async with Reporter(tell) as reporter:
             answer = await self._host.run(job, reporter.observe)
+        self._posting.add(job_id)
         await self._posts.result(job_id, answer)
         self._log.info("Finished.", job_id)
         return bool(answer.get("refresh_worker"))
@@ -154,6 +164,15 @@ class Pace:
             answering.cancel()
         return answering is not None
 
+    async def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does `work`; should it break, the worker ends after its job: deaf for cancels, it would only seem well."""
+        try:
+            await work
+        except Exception as error:
+            logger.exception("the worker cannot go on")
+            self._failure = ComfyportError(f"An unexpected error occurred: {error}")
+            self._end()
+
     async def _watch(self) -> None:
         self._failure = await self._host.wait_failure()
         self._end()
@@ -162,7 +181,10 @@ class Pace:
         """Takes no job any more; the running one may end within reason, or at once if it is said twice."""
         logger.info("stopping on %s", signal.Signals(number).name)
         loop = asyncio.get_running_loop()
-        loop.call_later(0 if self._ending.is_set() else GRACE_SECONDS, self._cut, number)
+        grace, more = (0.0, 0.0) if self._stopping else (self._grace, POST_SECONDS)
+        self._stopping = True
+        loop.call_later(grace, self._cut, number, self._posting)
+        loop.call_later(grace + more, self._cut, number, ())
         self._end()
 
     def _end(self) -> None:
@@ -170,10 +192,11 @@ class Pace:
         if self._taking:
             self._taking.cancel()
 
-    def _cut(self, number: int) -> None:
-        for answering in self._jobs.values():
-            self._signal = number
-            answering.cancel()
+    def _cut(self, number: int, spared: Collection[str]) -> None:
+        for job_id, answering in self._jobs.items():
+            if job_id not in spared:
+                self._signal = number
+                answering.cancel()
 
     async def _pause(self, seconds: float) -> None:
         try:

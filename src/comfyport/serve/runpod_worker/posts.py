@@ -13,13 +13,13 @@ import aiohttp
 
 from comfyport.errors import AnswerRefused
 from comfyport.serve.runpod_worker.outage import NETWORK_ERRORS, Outage, reason
+from comfyport.settings import RUNPOD_ANSWER_BYTES
 
 logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-# RunPod's documented limits for an answer and for a chunk of a stream.
-ANSWER_BYTES = 20_000_000
+# RunPod's documented limit for a chunk of a stream.
 CHUNK_BYTES = 1_000_000
 # After so long, RunPod's default for an execution has passed and the job counts as timed out.
 GIVE_UP_SECONDS = 600.0
@@ -45,9 +45,9 @@ class Posts:
     async def result(self, job_id: str, answer: Json) -> None:
         """Posts a job's answer, for as long as it takes; one RunPod will not have becomes an error that says it."""
         content = _encoded(_report(answer))
-        status = await self._deliver(job_id, content) if len(content) <= ANSWER_BYTES else None
-        if status in REFUSED or len(content) > ANSWER_BYTES:
-            refused = AnswerRefused(len(content), status, limit=ANSWER_BYTES)
+        status = await self._deliver(job_id, content) if len(content) <= RUNPOD_ANSWER_BYTES else None
+        if status in REFUSED or len(content) > RUNPOD_ANSWER_BYTES:
+            refused = AnswerRefused(len(content), status, limit=RUNPOD_ANSWER_BYTES)
             logger.error("the answer is replaced by an error id=%s error=%s", job_id, refused.message)
             kept = {key: answer[key] for key in ("refresh_worker",) if key in answer}
             status = await self._deliver(job_id, _encoded(_report(refused.as_answer() | kept)))

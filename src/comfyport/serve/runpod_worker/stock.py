@@ -9,8 +9,6 @@ from typing import Any
 
 from comfyport.serve.host import Host
 
-# RunPod kills 10 s after it asked; ComfyUI needs some of them to end.
-GRACE_SECONDS = 4.0
 IDLE_SECONDS = 0.3
 
 
@@ -18,11 +16,13 @@ class StopOnSignal:
     """Ends the process soon after SIGTERM, where the SDK alone would wait for its long poll.
 
     The SDK asks its concurrency modifier before each job that it takes, after it has set its own signal handlers: the
-    first time, ours goes in front of them. One job at a time: ComfyUI has one GPU.
+    first time, ours goes in front of them. One job at a time: ComfyUI has one GPU. `grace` is how many seconds the
+    running job then has.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, grace: float) -> None:
         self._host = host
+        self._grace = grace
         self._installed = False
         self._asked = False
 
@@ -44,7 +44,7 @@ class StopOnSignal:
 
     def _ask_again(self, number: int) -> None:
         """Lets the running job end, within reason; then the same signal, to whose second coming nothing is deaf."""
-        end = time.monotonic() + GRACE_SECONDS
+        end = time.monotonic() + self._grace
         idle_since = time.monotonic()
         while time.monotonic() < end and time.monotonic() - idle_since < IDLE_SECONDS:
             if self._host.worker.active:
