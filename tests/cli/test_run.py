@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.conftest import ROOT, TINY_CHECKPOINT, Container, free_port
 
 START = ROOT / "src" / "start.sh"
 Start = Callable[..., Container]
+Command = Callable[..., "subprocess.Popen[str]"]
+Ended = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -35,20 +38,37 @@ def door(start: Start, tmp_path: Path) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def command(*arguments: str | Path, **environ: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "comfyport", "run", *map(str, arguments)],
-        env={**os.environ, "COMFYPORT_API_KEY": "a-key", **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def command() -> Iterator[Command]:
+    """Starts `comfyport run`; what is left of it at the end is killed."""
+    with ExitStack() as stack:
+
+        def start_command(*arguments: str | Path, **environ: str) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                # A test run in the background ignores Ctrl-C, and its children would, too.
+                ["env", "--default-signal=INT", sys.executable, "-m", "comfyport", "run", *map(str, arguments)],
+                env={**os.environ, "COMFYPORT_API_KEY": "a-key", **environ},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start_command
 
 
-def ended(*arguments: str | Path, **environ: str) -> "subprocess.CompletedProcess[str]":
-    process = command(*arguments, **environ)
-    out, err = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+@pytest.fixture
+def ended(command: Command) -> Ended:
+    """Runs `comfyport run` to its end."""
+
+    def run_to_the_end(*arguments: str | Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+        process = command(*arguments, **environ)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run_to_the_end
 
 
 def written(folder: Path, content: Any) -> Path:
@@ -57,7 +77,7 @@ def written(folder: Path, content: Any) -> Path:
     return file
 
 
-def test_the_pictures_of_a_job_are_saved_and_their_paths_printed(door: str, tmp_path: Path):
+def test_the_pictures_of_a_job_are_saved_and_their_paths_printed(ended: Ended, door: str, tmp_path: Path):
     workflow = written(tmp_path, workflows.scaled(0x00FF00))
 
     first = ended(workflow, "--endpoint", door, "-o", tmp_path / "out")
@@ -71,7 +91,7 @@ def test_the_pictures_of_a_job_are_saved_and_their_paths_printed(door: str, tmp_
     assert other != file
 
 
-def test_a_picture_and_values_reach_the_workflow(door: str, tmp_path: Path):
+def test_a_picture_and_values_reach_the_workflow(ended: Ended, door: str, tmp_path: Path):
     Image.new("RGB", (5, 4), (255, 0, 10)).save(tmp_path / "photo.png")
     workflow = written(tmp_path, workflows.inverted("absent.png"))
 
@@ -85,14 +105,14 @@ def test_a_picture_and_values_reach_the_workflow(door: str, tmp_path: Path):
     assert Image.open(document["saved"][0]).getpixel((0, 0)) == (0, 255, 245)
 
 
-def test_progress_is_told_where_there_is_no_terminal(door: str, tmp_path: Path):
+def test_progress_is_told_where_there_is_no_terminal(ended: Ended, door: str, tmp_path: Path):
     result = ended(written(tmp_path, workflows.sampled("a.safetensors", steps=20)), "-e", door, "-o", tmp_path / "out")
 
     assert result.returncode == 0, result.stderr
     assert "job " in result.stderr
 
 
-def test_ctrl_c_cancels_the_job(door: str, tmp_path: Path):
+def test_ctrl_c_cancels_the_job(command: Command, door: str, tmp_path: Path):
     process = command(written(tmp_path, workflows.sampled("a.safetensors", steps=500)), "-e", door, "-o", tmp_path)
     assert process.stderr is not None
     while "KSampler" not in (line := process.stderr.readline()):
@@ -107,7 +127,7 @@ def test_ctrl_c_cancels_the_job(door: str, tmp_path: Path):
     assert shown["status"] == "CANCELLED"
 
 
-def test_a_job_that_fails_is_told_with_its_code_and_ends_with_1(door: str, tmp_path: Path):
+def test_a_job_that_fails_is_told_with_its_code_and_ends_with_1(ended: Ended, door: str, tmp_path: Path):
     result = ended(written(tmp_path, workflows.sampled("absent.safetensors")), "-e", door)
 
     assert result.returncode == 1
@@ -120,7 +140,7 @@ def test_a_job_that_fails_is_told_with_its_code_and_ends_with_1(door: str, tmp_p
     ("environ", "said"),
     [({"COMFYPORT_API_KEY": "wrong"}, "set COMFYPORT_API_KEY"), ({"COMFYPORT_API_KEY": ""}, "set COMFYPORT_API_KEY")],
 )
-def test_a_wrong_key_is_told(door: str, tmp_path: Path, environ: dict[str, str], said: str):
+def test_a_wrong_key_is_told(ended: Ended, door: str, tmp_path: Path, environ: dict[str, str], said: str):
     result = ended(written(tmp_path, workflows.scaled()), "-e", door, **environ)
 
     assert result.returncode == 1
@@ -129,21 +149,21 @@ def test_a_wrong_key_is_told(door: str, tmp_path: Path, environ: dict[str, str],
 
 
 @pytest.mark.parametrize("address", ["nowhere", "ftp://a", "http://", "https://user:pass@host", "modal:"])
-def test_what_is_no_endpoint_is_a_usage_error(tmp_path: Path, address: str):
+def test_what_is_no_endpoint_is_a_usage_error(ended: Ended, tmp_path: Path, address: str):
     result = ended(written(tmp_path, workflows.scaled()), "-e", address)
 
     assert result.returncode == 2
     assert "pass" not in result.stderr.replace("password", "")
 
 
-def test_nobody_there_is_told(tmp_path: Path):
+def test_nobody_there_is_told(ended: Ended, tmp_path: Path):
     result = ended(written(tmp_path, workflows.scaled()), "-e", f"http://127.0.0.1:{free_port()}")
 
     assert result.returncode == 1
     assert "cannot be reached" in result.stderr
 
 
-def test_a_runpod_endpoint_is_asked_with_its_own_key_and_a_job_there_can_be_cancelled(tmp_path: Path):
+def test_a_runpod_endpoint_is_asked_with_its_own_key_and_a_job_there_can_be_cancelled(command: Command, tmp_path: Path):
     with RunPodEmulator() as platform:
         process = command(
             written(tmp_path, workflows.scaled()),
@@ -163,7 +183,7 @@ def test_a_runpod_endpoint_is_asked_with_its_own_key_and_a_job_there_can_be_canc
     assert status == "CANCELLED"
 
 
-def test_runpod_without_a_key_is_a_usage_error(tmp_path: Path):
+def test_runpod_without_a_key_is_a_usage_error(ended: Ended, tmp_path: Path):
     result = ended(written(tmp_path, workflows.scaled()), "-e", "runpod:abc", RUNPOD_API_KEY="")
 
     assert result.returncode == 2

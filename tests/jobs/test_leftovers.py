@@ -158,11 +158,11 @@ def test_a_cancelled_jobs_files_go(tmp_path: Path):
 
     with worker(tmp_path, arguments="--step-seconds 0.1") as host:
         asyncio.run(cancel_once_it_has_saved(host))
-        # Two: what ComfyUI was still writing when the first began goes with the second.
-        for number in range(2):
-            run(host, {"workflow": {"1": node("PreviewAny", source=f"next {number}")}})
+        run(host, {"workflow": {"1": node("PreviewAny", source="next")}})
 
-        assert left(host) == []
+        # Whoever cancels does not wait until ComfyUI has let go of the job; its files go then.
+        while left(host):
+            time.sleep(0.01)
 
 
 def test_what_a_killed_worker_left_is_gone_after_the_next_start(tmp_path: Path):
