@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -50,6 +51,8 @@ def serve(settings: Settings) -> None:
     with listen(settings.host, settings.port, setting="PORT") as listening:
         # asyncio sets it on sockets of its own only; without, an answer's last part waits 40 ms for the client's word.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end_start)
         host = shared()
         try:
             error = asyncio.run(_serve(host, settings, listening))
@@ -57,6 +60,11 @@ def serve(settings: Settings) -> None:
             stop_shared()
     if error:
         raise error
+
+
+def _end_start(_number: int, _frame: FrameType | None) -> None:
+    """Ends a start that is not wanted any more, without a word; once it serves, the event loop hears the signals."""
+    raise SystemExit(0)
 
 
 async def _serve(host: Host, settings: Settings, listening: socket.socket) -> ComfyportError | None:
