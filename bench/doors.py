@@ -1,5 +1,6 @@
 """A worker as a container runs it (`src/start.sh`), behind RunPod's SDK or over HTTP, and jobs through that door."""
 
+import argparse
 import asyncio
 import base64
 import contextlib
@@ -25,11 +26,29 @@ from bench.tools import bare_environment
 from emulators.runpod import RunPodEmulator
 from emulators.runpod.sdk_copy import changed_sdk
 
-START = Path(__file__).parent.parent / "src" / "start.sh"
+ROOT = Path(__file__).parent.parent
+START = ROOT / "src" / "start.sh"
+EMULATOR = ROOT / "emulators" / "comfyui"
 READY_SECONDS = 180.0
 JOB_SECONDS = 60.0
 
 Json = dict[str, Any]
+
+
+def comfyui_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says which ComfyUI runs behind the door."""
+    parser.add_argument(
+        "--comfyui",
+        type=Path,
+        default=Path(os.environ.get("COMFYUI_DIR") or EMULATOR),
+        metavar="DIR",
+        help="the ComfyUI to run ($COMFYUI_DIR, else the emulator)",
+    )
+
+
+def named(comfyui: Path) -> str:
+    """What a table calls it."""
+    return "the emulated ComfyUI" if comfyui == EMULATOR else "ComfyUI on CPU"
 
 
 def workflow(number: int) -> Json:

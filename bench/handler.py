@@ -4,18 +4,16 @@ usage: python -m bench.handler     see README.md
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from itertools import count as counting
 from pathlib import Path
 
 from bench import tables
-from bench.doors import Door, HttpDoor, RunPodDoor, StockDoor
+from bench.doors import Door, HttpDoor, RunPodDoor, StockDoor, comfyui_option, named
 from bench.job_times import COLUMNS, Series, cells, percentile
 from bench.terminal import count, in_folder, say, show
 
-EMULATOR = Path(__file__).parent.parent / "emulators" / "comfyui"
 FACES: dict[str, tuple[str, type[Door]]] = {
     "runpod": ("comfyport, RunPod", RunPodDoor),
     "http": ("comfyport, HTTP", HttpDoor),
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(folder: Path, options: argparse.Namespace) -> str:
     measured = [(face, mode, series) for face in options.faces for mode, series in _measure(face, folder, options)]
-    comfyui = "the emulated ComfyUI" if options.comfyui == EMULATOR else "ComfyUI on CPU"
+    comfyui = named(options.comfyui)
     parts = []
     for mode, backlog in MODES.items():
         # Over HTTP the next of single jobs comes when the client sends it.
@@ -68,13 +66,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.handler", description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=count, default=50, metavar="N", help="jobs of each series (50)")
     parser.add_argument("--faces", nargs="+", choices=FACES, default=list(FACES), help="the doors to measure (all)")
-    parser.add_argument(
-        "--comfyui",
-        type=Path,
-        default=Path(os.environ.get("COMFYUI_DIR") or EMULATOR),
-        metavar="DIR",
-        help="the ComfyUI to run ($COMFYUI_DIR, else the emulator)",
-    )
+    comfyui_option(parser)
     parser.add_argument("--folder", type=Path, help="where the workers' files go (the temporary folder)")
     return parser.parse_args(arguments)
 

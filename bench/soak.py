@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import CannotMeasureError, tables
-from bench.doors import HttpDoor
-from bench.handler import EMULATOR
+from bench.doors import HttpDoor, comfyui_option, named
 from bench.terminal import count, in_folder, say, show
 
 STEPS = 10
@@ -60,8 +59,8 @@ def _report(folder: Path, options: argparse.Namespace) -> str:
             door.series(range(first, last), backlog=False)
             states.append(_state(folder, last - 1))
             say(f"{last - 1} jobs")
-    comfyui = "the emulated ComfyUI" if options.comfyui == EMULATOR else "ComfyUI on CPU"
-    return f"**{options.jobs} jobs, {comfyui}**\n\n{tables.markdown(COLUMNS, [state.cells() for state in states])}"
+    table = tables.markdown(COLUMNS, [state.cells() for state in states])
+    return f"**{options.jobs} jobs, {named(options.comfyui)}**\n\n{table}"
 
 
 def _state(folder: Path, jobs: int) -> State:
@@ -94,13 +93,7 @@ def _held(process: Path) -> tuple[int, int]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=count, default=1000, metavar="N", help="jobs in all (1000)")
-    parser.add_argument(
-        "--comfyui",
-        type=Path,
-        default=Path(os.environ.get("COMFYUI_DIR") or EMULATOR),
-        metavar="DIR",
-        help="the ComfyUI to run ($COMFYUI_DIR, else the emulator)",
-    )
+    comfyui_option(parser)
     parser.add_argument("--folder", type=Path, help="where the worker's files go (the temporary folder)")
     return parser.parse_args(arguments)
 

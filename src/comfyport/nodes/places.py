@@ -1,7 +1,7 @@
 """Where custom nodes lie: on the volume, or baked into the image; and which of them comfyport has put there.
 
     <volume>/custom_nodes/<name>/                      a node; `.comfyport-node.json` in it says which pin it is
-    <volume>/.comfyport/nodes/work/<id>/               what is being fetched, on the same file system
+    <volume>/.comfyport/nodes/fetching/<id>/           what is being fetched, on the same file system
     <volume>/.comfyport/nodes/packages/<key>/          the Python packages of all of them: see `packages.py`
     <volume>/.comfyport/nodes/last-sync.json           what failed the last time
 
@@ -41,12 +41,12 @@ class Place:
     @classmethod
     def on_volume(cls, root: Path) -> "Place":
         """The place of nodes on the volume `root`."""
-        return cls(root / "custom_nodes", root / ".comfyport" / "nodes" / "work")
+        return cls(root / "custom_nodes", root / ".comfyport" / "nodes" / "fetching")
 
     @classmethod
     def in_image(cls, comfyui: Path) -> "Place":
         """The place of nodes that are baked beside the ComfyUI in the folder `comfyui`."""
-        return cls(comfyui / "custom_nodes", comfyui / ".comfyport" / "nodes" / "work")
+        return cls(comfyui / "custom_nodes", comfyui / ".comfyport" / "nodes" / "fetching")
 
     def pin(self, name: str) -> str | None:
         """The pin of the node that comfyport has put here; None if it has not, or if that is somebody else's now.
