@@ -40,9 +40,9 @@ class ComfyUI:
     @modal.enter()
     def start(self) -> None:
         """Fetches missing models and starts ComfyUI."""
-        from comfyport.serve import modal_service
+        from comfyport.serve.modal_service import gpu
 
-        modal_service.start()
+        gpu.start()
         volume.commit()
 
     @modal.method()
@@ -65,18 +65,18 @@ class ComfyUI:
 @modal.asgi_app()
 def api() -> Any:
     """The HTTP face, in a small CPU container: a GPU is paid for only while it works."""
-    from comfyport.serve import modal_service
+    from comfyport.serve.modal_service import api
 
-    return modal_service.api(ComfyUI().run)
+    return api.build(ComfyUI().run)
 
 
 @app.function(volumes={VOLUME_PATH: volume}, **common)
 def download_models(groups: str = "") -> None:
     """Fetches what the lock asks for and the Volume lacks; `groups` as in MODEL_GROUPS."""
-    from comfyport.serve import modal_service
+    from comfyport.serve.modal_service import chores
 
     try:
-        modal_service.models("sync", groups=groups)
+        chores.models("sync", groups=groups)
     finally:
         volume.commit()
 
@@ -84,6 +84,6 @@ def download_models(groups: str = "") -> None:
 @app.function(volumes={VOLUME_PATH: volume}, **common)
 def verify_models(full: bool = False) -> None:
     """Checks that the Volume holds what the lock asks for; `--full` reads every byte."""
-    from comfyport.serve import modal_service
+    from comfyport.serve.modal_service import chores
 
-    modal_service.models("verify", *(["--full"] if full else []))
+    chores.models("verify", *(["--full"] if full else []))

@@ -35,7 +35,7 @@ class LoopbackServer:
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.2, handler_cancellation=handler_cancellation
         )
-        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
+        self._thread = threading.Thread(target=self._turn, name=type(self).__name__, daemon=True)
 
     @property
     def url(self) -> str:
@@ -50,16 +50,44 @@ class LoopbackServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+
+    def _turn(self) -> None:
+        # Leaving it ends the tasks that are left.
+        with asyncio.Runner(loop_factory=lambda: self._loop):
+            self._loop.run_forever()
 
     async def _listen(self) -> None:
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    async def _hang_up(self) -> None:
+        await stop_accepting(self._runner)
+        server = self._runner.server
+        transports = [connection.transport for connection in server.connections] if server is not None else []
+        await self._runner.cleanup()
+        for transport in transports:
+            if transport is not None:
+                # Closed politely, it would wait for a client that does not read.
+                transport.abort()
+
+
+async def stop_accepting(runner: web.AppRunner) -> None:
+    """Accepts no more connections, and returns when those that were accepted are known to `runner`.
+
+    Python 3.11 loses a connection whose listener is closed between its accept and its first turn of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    for site in runner.sites:
+        listener = getattr(site, "_server", None)
+        for listening in listener.sockets if listener is not None else ():
+            loop.remove_reader(listening.fileno())
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 def serve_until_interrupted(server: LoopbackServer, greeting: str, *, url_file: Path | None = None) -> None:

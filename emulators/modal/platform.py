@@ -21,6 +21,7 @@ from emulators.modal.control_plane import ControlPlane, Options
 from emulators.modal.report import Record
 from emulators.modal.rpc import Listener
 from emulators.modal.volumes import VolumeCall
+from emulators.server import stop_accepting
 
 logger = logging.getLogger(__name__)
 MODAL_VERSION = "1.6.4"
@@ -68,7 +69,7 @@ class ModalEmulator:
             isolated=self.isolated,
         )
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="ModalEmulator", daemon=True)
+        self._thread = threading.Thread(target=self._turn, name="ModalEmulator", daemon=True)
 
     def __enter__(self) -> Self:
         installed = importlib.metadata.version("modal")
@@ -86,7 +87,6 @@ class ModalEmulator:
         self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
         shutil.rmtree(self._home)
 
     @property
@@ -181,6 +181,11 @@ class ModalEmulator:
     def _run(self, work: Coroutine[Any, Any, Value]) -> Value:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def _turn(self) -> None:
+        # Leaving it ends the tasks that are left.
+        with asyncio.Runner(loop_factory=lambda: self._loop):
+            self._loop.run_forever()
+
     async def _start(self) -> None:
         self._plane = ControlPlane(self._home, self._options, free_port)
         self._listener = Listener(self._plane.switchboard)
@@ -196,8 +201,8 @@ class ModalEmulator:
     async def _stop(self) -> None:
         await self._plane.close()
         await self._listener.close()
+        await stop_accepting(self._http)
         await self._http.cleanup()
-        await self._loop.shutdown_asyncgens()
 
 
 def free_port() -> int:

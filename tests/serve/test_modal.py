@@ -226,7 +226,7 @@ def outcome(platform: ModalEmulator, function: str, cancelled_once: str = "") ->
             time.sleep(0.05)
         modal_client(platform, "-c", f"import modal; modal.FunctionCall.from_id({call_id!r}).cancel()")
     ask = (
-        "import asyncio, json; from comfyport.serve.modal_calls import outcome\n"
+        "import asyncio, json; from comfyport.serve.modal_service.calls import outcome\n"
         f"ended = asyncio.run(outcome({call_id!r}, 60))\n"
         "print(json.dumps([ended.status, (ended.answer or {}).get('error_code')]))"
     )
@@ -251,7 +251,7 @@ def test_comfyport_run_sends_a_job_to_the_app_itself(platform: ModalEmulator, tm
 
 
 def test_asking_modal_about_a_job_loads_no_web_framework():
-    loaded = "import sys, comfyport.serve.modal_calls; sys.exit('fastapi' in sys.modules)"
+    loaded = "import sys, comfyport.serve.modal_service.calls; sys.exit('fastapi' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 

@@ -14,11 +14,11 @@ class ModalEndpoint:
         try:
             import modal
 
-            from comfyport.serve import modal_calls
+            from comfyport.serve.modal_service import calls
         except ImportError:
             raise EndpointFailed(f"modal:{app}", "the modal package is missing: pip install comfyport[modal]") from None
         self._modal = modal
-        self._calls = modal_calls
+        self._calls = calls
         self._app = app
 
     def submit(self, job: dict[str, Any]) -> State:

@@ -1,45 +1,12 @@
-"""The Modal door: what the functions of modal_entry.py do, and Modal's own queue behind the HTTP face (modal 1.6)."""
+"""Modal's own queue behind the HTTP face: a job is a spawned call of the GPU class (modal 1.6)."""
 
-import asyncio
-import os
-import subprocess
-import sys
 from typing import Any
 
 import modal
-from fastapi import FastAPI
 
-from comfyport.errors import ModelError, NotOffered
-from comfyport.serve import http_app, logs, modal_calls
-from comfyport.serve.host import shared
+from comfyport.errors import NotOffered
 from comfyport.serve.job import Job, Submission
-from comfyport.settings import Settings
-
-
-def start() -> None:
-    """Starts this container's worker and returns when jobs may be taken. Raises ComfyportError."""
-    logs.configure(Settings.load().log_level)
-    host = shared()
-    asyncio.run(host.wait_ready())
-
-
-def api(run: Any) -> FastAPI:
-    """The HTTP application; `run` is the GPU class's method, bound."""
-    settings = Settings.load()
-    return http_app.build(ModalQueue(run), status=_status, settings=settings)
-
-
-def models(*arguments: str, groups: str = "") -> None:
-    """Runs `comfyport models` with `arguments`. Raises ModelError if it does not end with 0."""
-    environ = os.environ | ({"MODEL_GROUPS": groups} if groups else {})
-    status = subprocess.run([sys.executable, "-m", "comfyport", "models", *arguments], env=environ, check=False)
-    if status.returncode:
-        raise ModelError(f"`comfyport models {' '.join(arguments)}` ended with {status.returncode}; see above.")
-
-
-async def _status() -> http_app.WorkerStatus:
-    # Modal starts a GPU container when a job comes; the door itself is always open.
-    return http_app.WorkerStatus(ready=True, board={})
+from comfyport.serve.modal_service import calls
 
 
 class ModalQueue:
@@ -71,7 +38,7 @@ class ModalQueue:
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job when it has ended, or as it is after `seconds`. Raises JobUnknown, or EndpointFailed."""
-        outcome = await modal_calls.outcome(job_id, seconds)
+        outcome = await calls.outcome(job_id, seconds)
         return Job(job_id, status=outcome.status, answer=outcome.answer)
 
     async def cancel(self, job_id: str) -> Job:
