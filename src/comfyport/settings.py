@@ -396,13 +396,21 @@ class ModalSettings(FromEnvironment):
     secret: str = setting(
         "COMFYPORT_MODAL_SECRET",
         "comfyport",
-        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY and may hold HF_TOKEN and any other variable.",
+        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY, unless COMFYPORT_MODAL_PROXY_AUTH is set, and may "
+        "hold HF_TOKEN and any other variable.",
     )
     timeout: int = setting(
         "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", as_count
     )
     scaledown_window: int = setting(
         "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept.", as_count
+    )
+    proxy_auth: bool = setting(
+        "COMFYPORT_MODAL_PROXY_AUTH",
+        False,
+        "Let Modal guard the HTTP face with its proxy auth tokens (`Modal-Key`, `Modal-Secret`); the Secret then needs "
+        "no COMFYPORT_API_KEY.",
+        as_boolean,
     )
 
     def as_environ(self) -> dict[str, str]:

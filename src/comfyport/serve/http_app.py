@@ -134,7 +134,7 @@ def _jobs(queue: Queue) -> APIRouter:
         job = await queue.find(job_id)
         if "text/event-stream" in accept:
             return stream.server_sent(job, last_event_id)
-        return Answer(stream.pieces(job))
+        return Answer(stream.pieces(job, await queue.unread(job)))
 
     @router.post("/cancel/{job_id}", responses=STATE)
     async def cancel(job_id: str) -> Response:

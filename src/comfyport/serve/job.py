@@ -38,6 +38,7 @@ class Job:
     """A job and what became of it; times in seconds since 1970.
 
     `events` is None where the queue behind the door hears none. `dropped`: its result was given up to make room.
+    `worker` names the container that has it or had it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Job:
     expires_at: float | None = None
     retries: int = 0
     dropped: bool = False
+    worker: str = field(default_factory=socket.gethostname)
 
     @property
     def ended(self) -> bool:
@@ -111,7 +113,7 @@ class Job:
         """
         shown: dict[str, Any] = {"id": self.id, "status": self.status}
         if self.delay is not None:
-            shown |= {"delayTime": round(self.delay * 1000), "workerId": socket.gethostname()}
+            shown |= {"delayTime": round(self.delay * 1000), "workerId": self.worker}
         if self.execution is not None:
             shown["executionTime"] = round(self.execution * 1000)
         if self.retries:

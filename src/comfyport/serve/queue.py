@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from comfyport.errors import ComfyportError, NotRetryable, PolicyExceeded, QueueFull, ResultDropped, WorkerStopped
 from comfyport.jobs.events import Event, Observer
-from comfyport.serve.events import Backlog
+from comfyport.serve.events import Backlog, Told
 from comfyport.serve.job import Job, Status, Submission
 from comfyport.serve.shelf import Shelf
 
@@ -38,6 +38,9 @@ class Queue(Protocol):
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job when it has ended, or as it is after `seconds`. Raises JobUnknown."""
+
+    async def unread(self, job: Job) -> list[Told]:
+        """What `job` has told and was not handed out by this method before, as RunPod's `/stream` has it."""
 
     async def cancel(self, job_id: str) -> Job:
         """Ends a job that waits or runs, at once. Raises JobUnknown."""
@@ -100,6 +103,10 @@ class LocalQueue:
                 while not job.ended and job.events:
                     await job.events.news.wait()
         return job
+
+    async def unread(self, job: Job) -> list[Told]:
+        """What `job` has told and was not handed out by this method before."""
+        return job.events.unread() if job.events else []
 
     async def cancel(self, job_id: str) -> Job:
         """Ends a job; ComfyUI is told meanwhile. Raises JobUnknown."""

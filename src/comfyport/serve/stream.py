@@ -1,7 +1,7 @@
 """`/stream`: what a job tells, as server-sent events, or piece by piece as RunPod's client library fetches it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -17,9 +17,8 @@ KEEP_ALIVE_SECONDS = 15.0
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def pieces(job: Job) -> dict[str, Any]:
-    """RunPod's form: what was told since the last call. A queue that hears no events tells the status alone."""
-    told = job.events.unread() if job.events else []
+def pieces(job: Job, told: Iterable[Told]) -> dict[str, Any]:
+    """RunPod's form: what was `told` since the last call."""
     return {"status": job.status, "stream": [{"output": item.event.as_json()} for item in told]}
 
 

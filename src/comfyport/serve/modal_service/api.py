@@ -9,9 +9,10 @@ from comfyport.serve.modal_service.queue import ModalQueue
 from comfyport.settings import Settings
 
 
-def build(run: Any) -> FastAPI:
-    """The HTTP application; `run` is the GPU class's method, bound."""
-    return http_app.build(ModalQueue(run), status=_status, settings=Settings.load())
+def build(run: Any, *, app: str, notify: Any) -> FastAPI:
+    """The HTTP application of `app`; `run` is the GPU class's method, bound, and `notify` posts webhooks."""
+    queue = ModalQueue(run, app=app, notify=notify)
+    return http_app.build(queue, status=_status, settings=Settings.load())
 
 
 async def _status() -> http_app.WorkerStatus:
