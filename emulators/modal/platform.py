@@ -166,7 +166,7 @@ class ModalEmulator:
         self._plane.calls.by_id[function_call_id].expired = True
 
     def preempt(self, task_id: str) -> None:
-        """Takes a container away at once, as the platform may at any time; what it had at work begins anew elsewhere."""
+        """Takes a container away at once, as the platform may at any time; what it had begins anew elsewhere."""
         (container,) = [each for each in self._plane.containers if each.task_id == task_id]
         self._loop.call_soon_threadsafe(container.kill)
 

@@ -12,7 +12,7 @@ from emulators.modal import ModalEmulator
 from tests.serve.conftest import job, slow_job
 from tests.serve.modal_platform import Face, client, deployment, place_checkpoint, printed
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("modal_face")]
 TOKEN = {"Modal-Key": "wk-1", "Modal-Secret": "ws-1"}
 
 

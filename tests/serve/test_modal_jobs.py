@@ -21,7 +21,7 @@ from tests.serve.conftest import job, slow_job
 from tests.serve.modal_platform import Face, client, deployment, place_checkpoint, printed
 from tests.serve.test_webhooks import PATIENCE, SECRET, Receiver
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("modal_jobs")]
 # ComfyUI remembers what it made: every `slow_job` here has another number of steps.
 FAILING = {"input": {"workflow": {"1": workflows.node("NoSuchNode")}}}
 EVENTS = {"Accept": "text/event-stream"}
@@ -153,6 +153,24 @@ print(json.dumps(told))"""
     assert [event["step"] for event in told if event.get("steps")] == [1, 2, 3]
     assert told[-1]["type"] == "result"
     assert told[-1]["output"]["images"]
+
+
+def test_comfyport_run_is_told_how_far_a_job_is(face: Face):
+    body = json.dumps(slow_job(24))
+    code = f"""import json
+from comfyport.cli.modal_endpoint import ModalEndpoint
+endpoint = ModalEndpoint("comfyport")
+state = endpoint.submit(json.loads('''{body}'''))
+told = [state.status]
+while not state.ended:
+    state = endpoint.state(state.id)
+    told.append((state.output or {{}}).get("class_type"))
+print(json.dumps([*told, state.status, len(state.output["images"])]))"""
+
+    told = json.loads(printed(client(face.platform, "-c", code)))
+
+    assert (told[0], *told[-2:]) == ("IN_QUEUE", "COMPLETED", 1)
+    assert "KSampler" in told
 
 
 def test_a_running_and_a_waiting_job_are_cancelled_and_stay_so(face: Face, busy: str):
@@ -317,7 +335,16 @@ def test_a_job_whose_container_is_taken_away_is_done_by_the_next_one(face: Face)
     assert told[-1]["event"] == "result"
 
 
-def test_what_modal_does_not_offer_is_refused_and_never_ignored(face: Face):
-    answer = face.get("/metrics")
+def test_health_and_metrics_count_what_modal_counts(face: Face, busy: str):
+    waiting = face.run(job())
+    health = face.get("/health").json()
+    while health["jobs"] != {"inQueue": 1, "inProgress": 1}:
+        health = face.get("/health").json()
+    metrics = face.get("/metrics").text
+    face.post(f"/cancel/{waiting}")
 
-    assert (answer.status_code, answer.json()["error_code"]) == (501, "not_offered")
+    assert (health["workers"]["ready"], health["workers"]["running"], health["workers"]["idle"]) == (1, 1, 0)
+    assert "comfyport_queue_waiting_jobs 1.0" in metrics
+    assert "comfyport_queue_running_jobs 1.0" in metrics
+    assert "comfyport_queue_containers 1.0" in metrics
+    assert "comfyport_jobs" not in metrics

@@ -50,6 +50,9 @@ async def outcome(call_id: str, seconds: float) -> Outcome:
         raise JobUnknown(call_id) from None
     except modal.exception.Error as error:
         raise EndpointFailed("Modal", str(error) or type(error).__name__) from None
+    if not isinstance(answer, dict):
+        # The call of another function, or of a generator: whoever made it has had what it gave.
+        raise JobUnknown(call_id)
     if answer.get("error_code") == PolicyExceeded.code:
         return Outcome("TIMED_OUT", answer)
     return Outcome("FAILED" if "error" in answer else "COMPLETED", answer)

@@ -39,8 +39,7 @@ class Followed(Backlog):
         fresh = await self._look()
         for name in ("status", "answer", "queued_at", "started_at", "ended_at", "expires_at", "retries", "worker"):
             setattr(self.job, name, getattr(fresh, name))
-        if fresh.events:
-            self.replace(fresh.events.after(0), fresh.events.progress)
+        self.replace(fresh.events.after(0), fresh.events.progress)
 
 
 class _Next:
@@ -61,45 +60,44 @@ class _Next:
 
 def job(job_id: str, record: Record | None, outcome: Outcome, account: Account | None, look: Look) -> Job:
     """The job as it is now. `account` must have been read after `outcome`: its last word comes before the answer."""
-    made = Job(job_id, events=Followed(look))
+    events = Followed(look)
+    made = events.job = Job(job_id, events=events)
     if record:
         made.webhook, made.queued_at, made.retries = record.webhook, record.queued_at, record.retries
     ours = account if account and account.retries == made.retries else None
     if ours:
-        made.queued_at, made.started_at, made.worker = ours.queued_at, ours.started_at, ours.worker
-        made.ended_at = ours.ended_at
+        made.queued_at, made.started_at, made.ended_at = ours.queued_at, ours.started_at, ours.ended_at
+        made.worker = ours.worker
     _settle(made, record, outcome)
     if made.ended:
         made.expires_at = (made.ended_at or time.time()) + KEEP_SECONDS
-    assert isinstance(made.events, Followed)  # noqa: S101 - made above
-    made.events.job = made
-    _fill(made.events, made, account, ours)
+    _fill(events, account, ours)
     return made
 
 
 def _settle(made: Job, record: Record | None, outcome: Outcome) -> None:
     """Gives the job its status and answer. What a client was told once stays so: a cancelled job is cancelled."""
-    overdue = record and record.ttl is not None and time.time() > record.queued_at + record.ttl
+    ttl = record.ttl if record else None
     if record and record.cancelled:
         made.status = "CANCELLED"
     elif outcome.status != "IN_PROGRESS":
         made.status, made.answer = outcome.status, outcome.answer
-    elif record and record.ttl is not None and overdue:
+    elif ttl is not None and time.time() > made.queued_at + ttl:
         # Its container will find so too, as soon as it has the job or a moment later.
-        made.status, made.answer = "TIMED_OUT", PolicyExceeded("ttl", seconds=record.ttl).as_answer()
+        made.status, made.answer = "TIMED_OUT", PolicyExceeded("ttl", seconds=ttl).as_answer()
     elif made.started_at is not None:
         made.status = "IN_PROGRESS"
 
 
-def _fill(events: Followed, made: Job, account: Account | None, ours: Account | None) -> None:
+def _fill(events: Followed, account: Account | None, ours: Account | None) -> None:
     """The events of the job, with those that no container tells: that it waits, and its end."""
     progress: Tellable | None = None
-    waits = ours.began - 1 if ours else following_number(account, made.retries)
+    waits = ours.began - 1 if ours else following_number(account, events.job.retries)
     told = [Told(waits, StatusChanged("IN_QUEUE"))]
     for number, content in ours.told if ours else ():
         told.append(Told(number, Heard(content)))
         if content["type"] not in ("status", "preview"):
             progress = Heard(content)
-    if made.ended:
-        told.append(Told(told[-1].number + 1, Ended(made.status)))
+    if events.job.ended:
+        told.append(Told(told[-1].number + 1, Ended(events.job.status)))
     events.replace(told, progress)

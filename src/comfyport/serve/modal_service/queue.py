@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Modal answers a request that takes longer than 150 s with a redirect, which not every client follows; its way to the
 # door counts too.
 LONGEST_WAIT_SECONDS = 120.0
+# What `/health`, `/ping` and `/metrics` tell may be as old.
+COUNT_SECONDS = 0.2
 # Cancelling many at once is limited by Modal's rate of requests.
 AT_ONCE = 16
 
@@ -40,6 +42,8 @@ class ModalQueue:
         self._notify = notify
         self._longest_wait = longest_wait
         self._ledger = Ledger(app)
+        self._counted: Any = None
+        self._counted_until = 0.0
         self._keys = Keys(self._ledger, self._spawn, self.find)
 
     async def submit(self, submission: Submission) -> Job:
@@ -67,8 +71,6 @@ class ModalQueue:
 
     async def unread(self, job: Job) -> list[Told]:
         """What `job` has told and was not handed out by this method before. Raises EndpointFailed."""
-        if job.events is None:
-            return []
         fresh = job.events.after(await self._ledger.handed_out(job.id))
         if fresh:
             await self._ledger.hand_out(job.id, fresh[-1].number)
@@ -125,8 +127,28 @@ class ModalQueue:
 
     async def counts(self) -> dict[str, int]:
         """Calls that wait and calls that run; Modal counts no others. Raises EndpointFailed."""
-        stats = await _asked(self._run.get_current_stats.aio())
+        stats = await self._stats()
         return {"inQueue": stats.backlog, "inProgress": stats.num_running_inputs}
+
+    async def containers(self) -> int:
+        """GPU containers that there are now. Raises EndpointFailed."""
+        return int((await self._stats()).num_total_runners)
+
+    async def gauges(self) -> dict[str, float]:
+        """What the metrics show of the queue as it is now. Raises EndpointFailed."""
+        stats = await self._stats()
+        return {
+            "waiting_jobs": stats.backlog,
+            "running_jobs": stats.num_running_inputs,
+            "containers": stats.num_total_runners,
+        }
+
+    async def _stats(self) -> Any:
+        """Modal's own count, which the several questions of a moment share."""
+        if time.monotonic() >= self._counted_until:
+            self._counted = await _asked(self._run.get_current_stats.aio())
+            self._counted_until = time.monotonic() + COUNT_SECONDS
+        return self._counted
 
     async def _spawn(self, submission: Submission) -> Job:
         kept = submission.size <= KEPT_INPUT_BYTES
@@ -141,7 +163,12 @@ class ModalQueue:
         given = {"input": submission.input, **bucket, "terms": terms.as_json()}
         call = await self._call(given)
         record = Record(call, terms.queued_at, ttl=terms.ttl, webhook=terms.webhook)
-        await self._ledger.open(call, record, given if kept else None)
+        try:
+            await self._ledger.open(call, record, given if kept else None)
+        except EndpointFailed:
+            # Whoever sent it is told that it failed, and may send it again.
+            await modal.FunctionCall.from_id(call).cancel.aio()
+            raise
         return Job(call, queued_at=terms.queued_at)
 
     async def _call(self, job: dict[str, Any]) -> str:
