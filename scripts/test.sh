@@ -15,4 +15,4 @@ check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.ym
 check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 mypy
 lint-imports
-pytest --numprocesses auto --dist loadgroup "$@"
+pytest --numprocesses auto "$@"

@@ -24,7 +24,6 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Door]]
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.xdist_group("doors")
 @pytest.mark.parametrize("file", JOBS, ids=lambda file: file.stem)
 def test_a_job_has_the_same_answer_at_every_door(doors: dict[str, Door], file: Path):
     case = json.loads(file.read_text(encoding="utf-8"))

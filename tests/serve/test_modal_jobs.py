@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,7 +22,7 @@ from tests.serve.conftest import job, slow_job
 from tests.serve.modal_platform import Face, client, deployment, place_checkpoint, printed
 from tests.serve.test_webhooks import PATIENCE, SECRET, Receiver
 
-pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("modal_jobs")]
+pytestmark = pytest.mark.timeout(200)
 # ComfyUI remembers what it made: every `slow_job` here has another number of steps.
 FAILING = {"input": {"workflow": {"1": workflows.node("NoSuchNode")}}}
 EVENTS = {"Accept": "text/event-stream"}
@@ -149,7 +150,9 @@ told = list(modal.Cls.from_name("comfyport", "ComfyUI")().stream.remote_gen(json
 print(json.dumps(told))"""
 
     told = json.loads(printed(client(face.platform, "-c", code)))
+    call = re.findall(r"job=(fc-\d+)", face.platform.logs)[-1]
 
+    assert face.get(f"/status/{call}").status_code == 404
     assert [event["step"] for event in told if event.get("steps")] == [1, 2, 3]
     assert told[-1]["type"] == "result"
     assert told[-1]["output"]["images"]
