@@ -136,6 +136,12 @@ class Entry(_Strict):
         tuple[Source, ...], Field(min_length=1, description="Tried in order; all must give the same bytes.")
     ]
     archive: Archive | None = Field(default=None, description="If the file is to be unpacked.")
+    license: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="Its licence, for people: an SPDX id or a few words."
+    )
+    page: Annotated[str, AfterValidator(_plain_address), Field(json_schema_extra={"pattern": "^https?://"})] | None = (
+        Field(default=None, description="Where people read about it, if that is not the first source's page.")
+    )
 
     @property
     def path(self) -> str:
@@ -189,14 +195,29 @@ class Lock(_Strict):
 
 def load(file: Path) -> Lock:
     """Reads and checks a lock. Raises InvalidLock, naming file, entry and field."""
+    return parse(read(file), file)
+
+
+def read(file: Path) -> str:
+    """The text of a lock, its line ends as they are. Raises InvalidLock."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        return file.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise InvalidLock(str(file), ["the file does not exist; name another with COMFYPORT_LOCK or --lock"]) from None
     except OSError as error:
         raise InvalidLock(str(file), [f"it cannot be read: {os.strerror(error.errno or 0)}"]) from None
     except ValueError as error:
         raise InvalidLock(str(file), [f"it is not JSON: {error}"]) from None
+
+
+def parse(text: str, file: Path) -> Lock:
+    """The lock that `text` is, the content of `file`. Raises InvalidLock."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidLock(str(file), [f"it is not JSON: {error}"]) from None
+    except RecursionError:
+        raise InvalidLock(str(file), ["it is nested too deeply"]) from None
     try:
         return Lock.model_validate(document)
     except ValidationError as error:
