@@ -173,8 +173,16 @@ class Volume:
         beside.replace(link)
 
     def free_bytes(self) -> int:
-        """Bytes that can still be written where models lie."""
-        return shutil.disk_usage(self.models if self.models.is_dir() else self.root).free
+        """Bytes that can still be written where models lie, or will lie."""
+        return self.disk()[0]
+
+    def disk(self) -> tuple[int, int]:
+        """Bytes that are free where models lie, or will lie, and bytes that the disk has in all."""
+        place = self.models
+        while not place.is_dir() and place != place.parent:
+            place = place.parent
+        usage = shutil.disk_usage(place)
+        return usage.free, usage.total
 
     def _make(self, *folders: Path) -> None:
         try:
