@@ -2,11 +2,11 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked,
+            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked, UnusableReference,
             UnknownModel, ModelListed
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
-            ArchiveRefused, ModelNotReady
+            ArchiveRefused, ModelNotReady, ModelNotFound, ModelRefused
         NodeError               a custom node could not be brought; the others, and ComfyUI, go on
             NodeFetchFailed, NodeFolderTaken, NodeRequirements
         ComfyUIError            the program that we run
@@ -237,6 +237,33 @@ class NotLocked(UsageError):
             "Give each entry its size, its sha256 and a source pinned by commit.",
             entries=entries,
         )
+
+
+class UnusableReference(UsageError):
+    """What should name a model's file names none that could be looked up."""
+
+    code = "unusable_reference"
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(f"{reference} names no file that can be pinned: {reason}.", reference=reference)
+
+
+class ModelNotFound(ModelError):
+    """A repository, a revision, a version or a file is not where it was looked for."""
+
+    code = "model_not_found"
+
+    def __init__(self, what: str, reason: str, *, source: str) -> None:
+        super().__init__(f"{what} is not at {source}: {reason}.", what=what, source=source)
+
+
+class ModelRefused(ModelError):
+    """A site does not tell us of a model, or does not give it to anybody."""
+
+    code = "model_refused"
+
+    def __init__(self, what: str, reason: str, *, source: str) -> None:
+        super().__init__(f"{what} is not given by {source}: {reason}.", what=what, source=source)
 
 
 class ModelNotReady(ModelError):
