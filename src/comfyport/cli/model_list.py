@@ -79,7 +79,9 @@ def _group_row(share: plan.Share) -> tuple[str, ...]:
 
 def _listed(action: Action) -> dict[str, Any]:
     entry: Entry = action.entry
-    written = entry.model_dump(mode="json", include={"directory", "name", "size", "sha256", "groups", "license", "page"})
+    written = entry.model_dump(
+        mode="json", include={"directory", "name", "size", "sha256", "groups", "license", "page"}
+    )
     sources = [source.model_dump(mode="json", exclude_none=True) for source in entry.sources]
     return {
         "path": entry.path,

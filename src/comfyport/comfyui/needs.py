@@ -81,12 +81,25 @@ def model_files(workflow: Workflow) -> frozenset[ModelFile]:
     return frozenset(_model_files(workflow))
 
 
+def embeddings(text: str) -> list[ModelFile]:
+    """The textual inversions that a prompt names."""
+    return [ModelFile("embeddings", name) for name in _EMBEDDING.findall(text)]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """A text, or those in an object of a widget that takes several (`{"on": true, "lora": "a.safetensors"}`)."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (part for part in value.values() if isinstance(part, str))
+
+
 def _model_files(workflow: Workflow) -> Iterator[ModelFile]:
     for node in workflow.values():
         inputs = node.get("inputs") if isinstance(node, dict) else None
         for key, value in inputs.items() if isinstance(inputs, dict) else ():
-            for text in _texts(value):
-                yield from (ModelFile("embeddings", name) for name in _EMBEDDING.findall(text))
+            for text in texts(value):
+                yield from embeddings(text)
                 if text and "\n" not in text and len(text) <= _LONGEST_PATH:
                     yield ModelFile(folder_of(str(node.get("class_type")), str(key)), plain(text))
 
@@ -94,11 +107,3 @@ def _model_files(workflow: Workflow) -> Iterator[ModelFile]:
 def plain(name: str) -> str:
     """A file's name with the separators of this system, whatever the workflow was saved on."""
     return name.replace("\\", "/").removeprefix("./")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """A text, or those in an object of a widget that takes several (`{"on": true, "lora": "a.safetensors"}`)."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from (part for part in value.values() if isinstance(part, str))

@@ -1,0 +1,95 @@
+"""Each wanted model becomes a pinned entry, or an answer why not: looked up at its addresses, else known by its name."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from comfyport.comfyui.needs import ModelFile
+from comfyport.errors import ComfyportError, InvalidSetting, UnusableReference
+from comfyport.intake.wanted import Wanted
+from comfyport.models import references
+from comfyport.models.access import Access
+from comfyport.models.lock import Entry
+from comfyport.models.paths import folded
+from comfyport.models.resolve import Found, Resolver
+
+# Each asks a site one small question; more at a time would only be told to wait.
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A wanted model and its entry; `remark` is what its download needs besides, or how it was found."""
+
+    wanted: Wanted
+    entry: Entry
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A wanted model that nothing was found for: why, and what to do."""
+
+    wanted: Wanted
+    reason: str
+    advice: str
+
+
+class Clerk:
+    """Settles wanted models; `known` are entries that a name alone is looked up in, the nearest at hand first."""
+
+    def __init__(self, access: Access, resolver: Resolver, known: Sequence[Entry]) -> None:
+        self._access = access
+        self._resolver = resolver
+        self._known = known
+
+    def settle(self, wanted: Iterable[Wanted]) -> list[Settled | Unresolved]:
+        """The answers, in the order of the questions. Raises InvalidSetting, such as for a token that cannot be one."""
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="import") as threads:
+            return list(threads.map(self._settle, wanted))
+
+    def _settle(self, wanted: Wanted) -> Settled | Unresolved:
+        problems: list[str] = []
+        for address in wanted.addresses:
+            try:
+                found = self._resolver.resolve(references.read(address, self._access))
+                return Settled(wanted, _entry(wanted, found), found.remark)
+            except InvalidSetting:
+                raise
+            except ComfyportError as error:
+                problems.append(error.message)
+        if entry := self._of_that_name(wanted):
+            tried = "its addresses failed, and " if problems else ""
+            return Settled(wanted, entry, f"{tried}it is known by its name")
+        return Unresolved(wanted, " ".join(problems) or "nothing says where it comes from", _advice(wanted))
+
+    def _of_that_name(self, wanted: Wanted) -> Entry | None:
+        """The known entry that a loader would find under the wanted name."""
+        asked = ModelFile(wanted.directory, wanted.name)
+        for entry in self._known:
+            in_place = not wanted.directory or asked.lies_in(entry.directory) or entry.directory == wanted.directory
+            is_same = not (wanted.sha256 and entry.sha256) or wanted.sha256 == entry.sha256
+            if wanted.name and in_place and is_same and asked.is_meant_by(entry.directory, entry.name):
+                return entry
+        return None
+
+
+def _entry(wanted: Wanted, found: Found) -> Entry:
+    """The entry for what was found, under the wanted name. Raises UnusableReference if it has other bytes."""
+    for what, said, told in (("sha256", wanted.sha256, found.sha256), ("size", wanted.size, found.size)):
+        if said is not None and told is not None and said != told:
+            reason = f"its {what} is {told} there, and {said} was asked for"
+            raise UnusableReference(wanted.shown, reason)
+    whole = replace(found, sha256=found.sha256 or wanted.sha256, size=wanted.size if found.size is None else found.size)
+    return whole.entry(wanted.directory, wanted.name)
+
+
+def _advice(wanted: Wanted) -> str:
+    name = f" --name {wanted.name}" if wanted.name else ""
+    folder = wanted.directory or "FOLDER"
+    if folded(wanted.directory) == "embeddings" and "." not in wanted.name:
+        name = ""
+    return (
+        f"`comfyport models add url ADDRESS --directory {folder}{name}` (or `add hf`, `add civitai`), "
+        f"or put it on the volume as models/{folder}/{wanted.name or 'NAME'}"
+    )
