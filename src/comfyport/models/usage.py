@@ -76,7 +76,9 @@ class Usage:
 def survey(entries: Sequence[Entry], volume: Volume) -> Usage:
     """Looks at everything below `models/`; `entries` are all that the lock names. Raises VolumeUnusable."""
     orphans = {
-        folded(path) for orphan in plan.orphans(volume.managed(), entries, volume.receipt) for path in _noted(orphan, volume)
+        folded(path)
+        for orphan in plan.orphans(volume.managed(), entries, volume.receipt)
+        for path in _noted(orphan, volume)
     }
     groups = {folded(path): entry.groups for entry in entries for path in plan.kept_paths([entry], volume.receipt)}
     files = tuple(_look(path, volume, groups, orphans) for path in sorted(_below(volume.models)))
@@ -92,7 +94,7 @@ def _noted(path: str, volume: Volume) -> list[str]:
 
 def _look(path: str, volume: Volume, groups: Mapping[str, tuple[str, ...]], orphans: Collection[str]) -> StoredFile:
     file, key = volume.file(path), folded(path)
-    leads_to = os.readlink(file) if file.is_symlink() else ""
+    leads_to = str(file.readlink()) if file.is_symlink() else ""
     standing: Standing = "own"
     if is_stray(file):
         standing = "unfinished"
