@@ -14,6 +14,7 @@ from comfyport.errors import UnknownGroup
 from comfyport.models import lock, plan, usage
 from comfyport.models.lock import Entry, Lock
 from comfyport.models.plan import Action, Plan
+from comfyport.models.sources import called
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
 
@@ -70,7 +71,7 @@ def _row(action: Action) -> tuple[str, ...]:
     entry = action.entry
     digest = f"{entry.sha256[:12]}…" if entry.sha256 else "unknown"
     more = f" and {len(entry.sources) - 1} more" if len(entry.sources) > 1 else ""
-    return entry.path, size(entry.size), action.kind, " ".join(entry.groups), digest, place(entry.sources[0]) + more
+    return entry.path, size(entry.size), action.kind, " ".join(entry.groups), digest, called(entry.sources[0]) + more
 
 
 def _group_row(share: plan.Share) -> tuple[str, ...]:

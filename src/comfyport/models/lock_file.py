@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,12 @@ class LockFile:
         text = rewrite(self.text, json.loads(self.text) | {"models": list(models)})
         return LockFile(self.file, text, parse(text, self.file), self.saved)
 
+    def replacing(self, entries: Iterable[Entry]) -> "LockFile":
+        """This lock with `entries` in the places of those at their paths; fields that are the same stay as written."""
+        new = {entry.path: entry for entry in entries}
+        pairs = zip(self.models, self.lock.models, strict=True)
+        return self.holding([_with_fields(written, there, new.get(there.path, there)) for written, there in pairs])
+
     def save(self) -> None:
         """Writes the file, if it says something new. Raises LockNotSaved; then the file is as it was."""
         if self.text == self.saved:
@@ -84,3 +90,11 @@ class LockFile:
 def as_json(entry: Entry) -> dict[str, Any]:
     """An entry as a lock has it, without what it does not say."""
     return entry.model_dump(mode="json", exclude_defaults=True)
+
+
+def _with_fields(written: dict[str, Any], there: Entry, new: Entry) -> dict[str, Any]:
+    """What is written of an entry, with the fields that `new` has otherwise, and without those that it lacks."""
+    was, will = as_json(there), as_json(new)
+    fields = {field: value for field, value in written.items() if was.get(field) == will.get(field)}
+    fields |= {field: value for field, value in will.items() if was.get(field) != value}
+    return {field: fields[field] for field in Entry.model_fields if field in fields}

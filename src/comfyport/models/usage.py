@@ -94,7 +94,7 @@ def _noted(path: str, volume: Volume) -> list[str]:
 
 def _look(path: str, volume: Volume, groups: Mapping[str, tuple[str, ...]], orphans: Collection[str]) -> StoredFile:
     file, key = volume.file(path), folded(path)
-    leads_to = os.readlink(file) if file.is_symlink() else ""
+    leads_to = str(file.readlink()) if file.is_symlink() else ""
     standing: Standing = "own"
     if is_stray(file):
         standing = "unfinished"
