@@ -2,8 +2,8 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked, UnusableReference,
-            UnknownModel, ModelListed
+            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked,
+            UnknownModel, ModelListed, UnusableReference, UnusableImport
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
             ArchiveRefused, ModelNotReady, ModelNotFound, ModelRefused
@@ -246,6 +246,19 @@ class UnusableReference(UsageError):
 
     def __init__(self, reference: str, reason: str) -> None:
         super().__init__(f"{reference} names no file that can be pinned: {reason}.", reference=reference)
+
+
+class UnusableImport(UsageError):
+    """A file that models should be imported from cannot be read, or is of no kind that names models."""
+
+    code = "unusable_import"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(
+            f"{file} cannot be imported: {reason}. Name a workflow (JSON, or a PNG with one in it), a model-list.json, "
+            "a comfy.lock.yaml, a snapshot of comfy-pack, or a text with an address in each line.",
+            file=file,
+        )
 
 
 class ModelNotFound(ModelError):

@@ -214,7 +214,8 @@ def _joined(found: Iterable[NamedModel]) -> list[NamedModel]:
 
 def _best_first(model: NamedModel) -> NamedModel:
     """The model with the addresses first that end in its name; templates have had properties of another file."""
-    return replace(model, addresses=tuple(sorted(model.addresses, key=lambda url: _last_part(url).casefold() != _base(model))))
+    addresses = sorted(model.addresses, key=lambda address: _last_part(address).casefold() != _base(model))
+    return replace(model, addresses=tuple(addresses))
 
 
 def _last_part(url: str) -> str:

@@ -62,8 +62,7 @@ class ModelFile:
 
     def lies_in(self, directory: str) -> bool:
         """Whether `models/<directory>` is, or is below, the folder in which ComfyUI looks for it."""
-        top = directory.split("/")[0]
-        return bool(self.folder) and _OTHER_NAMES.get(top, top) == self.folder
+        return bool(self.folder) and _main_name(directory) == _main_name(self.folder)
 
 
 def folder_of(class_type: str, input_name: str) -> str:
@@ -102,6 +101,11 @@ def _model_files(workflow: Workflow) -> Iterator[ModelFile]:
                 yield from embeddings(text)
                 if text and "\n" not in text and len(text) <= _LONGEST_PATH:
                     yield ModelFile(folder_of(str(node.get("class_type")), str(key)), plain(text))
+
+
+def _main_name(directory: str) -> str:
+    top = directory.split("/")[0]
+    return _OTHER_NAMES.get(top, top)
 
 
 def plain(name: str) -> str:

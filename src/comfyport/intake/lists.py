@@ -92,8 +92,8 @@ def pack_snapshot(document: dict[str, Any]) -> Reading:
         if each.get("disabled"):
             remarks.append(f"{folder}/{name} is switched off in the snapshot")
             continue
-        source = each.get("source") if isinstance(each.get("source"), dict) else {}
-        addresses = tuple(_pack_addresses(source))
+        source = each.get("source")
+        addresses = tuple(_pack_addresses(source)) if isinstance(source, dict) else ()
         wanted.append(Wanted(name, folder, addresses, _digest(each.get("sha256")), _size(each.get("size"))))
     return Reading("a snapshot of comfy-pack", tuple(wanted), tuple(remarks))
 

@@ -77,8 +77,8 @@ def _workflow_in(document: dict[str, Any]) -> Mapping[str, Any] | None:
     for holder in (pictured, document.get("input"), document):
         for key in ("workflow", "prompt"):
             inner = holder.get(key) if isinstance(holder, dict) else None
-            if editor.is_editor_format(inner) or _is_api_format(inner):
-                return dict(inner)
+            if isinstance(inner, dict) and (editor.is_editor_format(inner) or _is_api_format(inner)):
+                return inner
     return None
 
 

@@ -1,4 +1,4 @@
-"""Each wanted model becomes a pinned entry, or an answer why not: looked up at its addresses, else known by its name."""
+"""Each wanted model becomes a pinned entry, looked up at its addresses or known by its name, or an answer why not."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,14 @@ from comfyport.errors import ComfyportError, InvalidSetting, UnusableReference
 from comfyport.intake.wanted import Wanted
 from comfyport.models import references
 from comfyport.models.access import Access
-from comfyport.models.lock import Entry
+from comfyport.models.lock import CivitaiSource, Entry, HuggingFaceSource, Source, UrlSource
 from comfyport.models.paths import folded
+from comfyport.models.references import CivitaiReference, Reference
 from comfyport.models.resolve import Found, Resolver
 
 # Each asks a site one small question; more at a time would only be told to wait.
 _AT_ONCE = 8
+IN_THE_LOCK = "in the lock already"
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,17 @@ class Unresolved:
 
 
 class Clerk:
-    """Settles wanted models; `known` are entries that a name alone is looked up in, the nearest at hand first."""
+    """Settles wanted models.
 
-    def __init__(self, access: Access, resolver: Resolver, known: Sequence[Entry]) -> None:
+    `locked` are the entries of the lock that they are for: what it has pinned stays as it is, and is not looked up
+    again. `known` are others that a name alone is looked for in.
+    """
+
+    def __init__(self, access: Access, resolver: Resolver, *, locked: Sequence[Entry], known: Sequence[Entry]) -> None:
         self._access = access
         self._resolver = resolver
-        self._known = known
+        self._locked = {folded(entry.path): entry for entry in locked}
+        self._known = (*locked, *known)
 
     def settle(self, wanted: Iterable[Wanted]) -> list[Settled | Unresolved]:
         """The answers, in the order of the questions. Raises InvalidSetting, such as for a token that cannot be one."""
@@ -52,16 +59,26 @@ class Clerk:
         problems: list[str] = []
         for address in wanted.addresses:
             try:
-                found = self._resolver.resolve(references.read(address, self._access))
+                reference = references.read(address, self._access)
+                if entry := self._pinned(wanted, reference):
+                    return Settled(wanted, entry, IN_THE_LOCK)
+                found = self._resolver.resolve(reference)
                 return Settled(wanted, _entry(wanted, found), found.remark)
             except InvalidSetting:
                 raise
             except ComfyportError as error:
                 problems.append(error.message)
         if entry := self._of_that_name(wanted):
-            tried = "its addresses failed, and " if problems else ""
-            return Settled(wanted, entry, f"{tried}it is known by its name")
+            how = IN_THE_LOCK if entry.path in self._locked else "known by its name"
+            return Settled(wanted, entry, f"{how}; {' '.join(problems)}" if problems else how)
         return Unresolved(wanted, " ".join(problems) or "nothing says where it comes from", _advice(wanted))
+
+    def _pinned(self, wanted: Wanted, reference: Reference) -> Entry | None:
+        """The lock's entry, if it has this very file at the wanted path already."""
+        entry = self._locked.get(folded(f"{wanted.directory}/{wanted.name}"))
+        if entry is None or (wanted.sha256 and entry.sha256 != wanted.sha256):
+            return None
+        return entry if any(_is_of(source, reference) for source in entry.sources) else None
 
     def _of_that_name(self, wanted: Wanted) -> Entry | None:
         """The known entry that a loader would find under the wanted name."""
@@ -72,6 +89,18 @@ class Clerk:
             if wanted.name and in_place and is_same and asked.is_meant_by(entry.directory, entry.name):
                 return entry
         return None
+
+
+def _is_of(source: Source, reference: Reference) -> bool:
+    """Whether a source is the file that a reference means, at whatever commit."""
+    match source, reference:
+        case HuggingFaceSource(), HuggingFaceSource():
+            return (source.repo, source.file) == (reference.repo, reference.file)
+        case CivitaiSource(), CivitaiReference(version_id=version_id, file_id=file_id):
+            return source.version_id == version_id and file_id in (None, source.file_id)
+        case UrlSource(), UrlSource():
+            return source.url == reference.url
+    return False
 
 
 def _entry(wanted: Wanted, found: Found) -> Entry:
