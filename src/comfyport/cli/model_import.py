@@ -68,10 +68,9 @@ def _chosen(reading: Reading, only: Sequence[str]) -> Reading:
     """The reading without the models that no pattern of `only` matches, if there are patterns. Raises UsageError."""
     if not only:
         return reading
+    patterns = [pattern.casefold() for pattern in only]
     wanted = tuple(
-        each
-        for each in reading.wanted
-        if any(fnmatchcase(text.casefold(), pattern.casefold()) for text in (each.name, each.shown) for pattern in only)
+        each for each in reading.wanted if any(fnmatchcase(each.called.casefold(), pattern) for pattern in patterns)
     )
     if not wanted:
         raise UsageError(f"None of its {len(reading.wanted)} models is called {' or '.join(only)}.")

@@ -87,7 +87,7 @@ def switched_off(workflow: Mapping[str, Any]) -> list[NamedModel]:
     if not editor.is_editor_format(workflow):
         return []
     off = [node for node in editor.nodes(workflow) if not node.is_active and node.type not in _NO_LOADERS]
-    needed = {model.file.base_name for model in named_models(workflow)}
+    needed = {_base(model) for model in named_models(workflow)}
     return [model for model in _joined([found for node in off for found in _of(node)]) if _base(model) not in needed]
 
 
@@ -180,7 +180,8 @@ def _linked(note: str) -> Iterator[NamedModel]:
         label = link["label"].strip("`* ")
         if is_model_file(label) and "/" not in label:
             yield NamedModel(ModelFile("", label), (), (link["url"],))
-    for address in _ADDRESS.findall(note):
+    for found in _ADDRESS.findall(note):
+        address = found.rstrip(".,;:!?*_")
         name = _last_part(address)
         if is_model_file(name):
             yield NamedModel(ModelFile("", name), (), (address,))

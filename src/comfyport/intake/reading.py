@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from comfyport.intake.wanted import Reading, Wanted
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
+_ADDRESS = re.compile(r"[a-z]+://|urn:air:|civitai:")
 # Workflows and lists have some MB at most; a checkpoint that is named by mistake is not read into memory.
 _LONGEST_FILE = 64 << 20
 
@@ -39,7 +41,8 @@ def read(file: Path) -> Reading:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UnusableImport(str(file), "it is neither a text nor a PNG") from None
-    reading = _from_document(_parsed(text)) or _from_lines(text)
+    document = _parsed(text)
+    reading = _from_document(document) if isinstance(document, dict) else _from_lines(text)
     if reading is None:
         raise UnusableImport(str(file), "nothing in it is known to name models")
     return reading
@@ -57,9 +60,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _from_document(document: Any) -> Reading | None:
-    if not isinstance(document, dict):
-        return None
+def _from_document(document: dict[str, Any]) -> Reading | None:
     if workflow := _workflow_in(document):
         return _from_workflow(workflow)
     if document.get("schema") == "comfy-build/1":
@@ -139,6 +140,7 @@ def _from_pack(file: Path) -> Reading:
 
 
 def _from_lines(text: str) -> Reading | None:
+    """A list of addresses, if that is what each of its lines begins with."""
     reading = lists.address_list(text)
-    has_addresses = any("://" in wanted.addresses[0] or ":" in wanted.addresses[0] for wanted in reading.wanted)
-    return reading if has_addresses else None
+    is_list = bool(reading.wanted) and all(_ADDRESS.match(each.addresses[0]) for each in reading.wanted)
+    return reading if is_list else None

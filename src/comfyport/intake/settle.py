@@ -63,7 +63,7 @@ class Clerk:
                 if entry := self._pinned(wanted, reference):
                     return Settled(wanted, entry, IN_THE_LOCK)
                 found = self._resolver.resolve(reference)
-                return Settled(wanted, _entry(wanted, found), found.remark)
+                return Settled(wanted, _entry(wanted, found, address), found.remark)
             except InvalidSetting:
                 raise
             except ComfyportError as error:
@@ -103,22 +103,22 @@ def _is_of(source: Source, reference: Reference) -> bool:
     return False
 
 
-def _entry(wanted: Wanted, found: Found) -> Entry:
+def _entry(wanted: Wanted, found: Found, address: str) -> Entry:
     """The entry for what was found, under the wanted name. Raises UnusableReference if it has other bytes."""
-    for what, said, told in (("sha256", wanted.sha256, found.sha256), ("size", wanted.size, found.size)):
-        if said is not None and told is not None and said != told:
-            reason = f"its {what} is {told} there, and {said} was asked for"
-            raise UnusableReference(wanted.shown, reason)
+    for what, asked, told in (("sha256", wanted.sha256, found.sha256), ("size", wanted.size, found.size)):
+        if asked is not None and told is not None and asked != told:
+            reason = f"the file there has the {what} {told}, and {asked} is asked for"
+            raise UnusableReference(references.shown(address), reason)
     whole = replace(found, sha256=found.sha256 or wanted.sha256, size=wanted.size if found.size is None else found.size)
     return whole.entry(wanted.directory, wanted.name)
 
 
 def _advice(wanted: Wanted) -> str:
-    name = f" --name {wanted.name}" if wanted.name else ""
+    # A prompt names an embedding without the end of its file's name.
+    is_whole = "." in wanted.name
+    name = f" --name {wanted.name}" if is_whole else ""
     folder = wanted.directory or "FOLDER"
-    if folded(wanted.directory) == "embeddings" and "." not in wanted.name:
-        name = ""
     return (
         f"`comfyport models add url ADDRESS --directory {folder}{name}` (or `add hf`, `add civitai`), "
-        f"or put it on the volume as models/{folder}/{wanted.name or 'NAME'}"
+        f"or put it on the volume as models/{folder}/{wanted.name if is_whole else 'NAME'}"
     )

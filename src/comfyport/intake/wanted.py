@@ -19,6 +19,11 @@ class Wanted:
     nodes: tuple[str, ...] = ()
 
     @property
+    def called(self) -> str:
+        """The file's name, or what its address ends in."""
+        return (self.name or self.addresses[0].split("?")[0]).rpartition("/")[2]
+
+    @property
     def shown(self) -> str:
         """What people call it: its path as far as it is known, or its address."""
         if not self.name:
