@@ -155,7 +155,10 @@ def test_from_a_workflow_of_the_editor_to_its_picture_in_four_commands(tmp_path:
 @pytest.mark.parametrize("comfyui", ["", "http://127.0.0.1:9"])
 def test_run_says_what_a_workflow_of_the_editor_needs(tmp_path: Path, comfyui: str):
     options = ["--comfyui", comfyui] if comfyui else []
-    done = comfyport(tmp_path, "run", str(EXAMPLE), *options)
+    here = tmp_path / "here"
+    here.mkdir()
+
+    done = comfyport(here, "run", str(EXAMPLE), *options)
 
     assert done.returncode == 2
     assert "none answers at http://127.0.0.1:" in done.stderr
