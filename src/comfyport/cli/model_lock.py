@@ -11,7 +11,7 @@ from comfyport.cli.options import access_of
 from comfyport.cli.plan import WORK_LEFT
 from comfyport.cli.tables import show
 from comfyport.models.adding import remove
-from comfyport.models.lock import Entry
+from comfyport.models.lock import Entry, left_open
 from comfyport.models.lock_file import LockFile
 from comfyport.models.pins import Change, Refreshed, refresh
 from comfyport.models.resolve import Resolver
@@ -26,6 +26,8 @@ def lock_models(names: Sequence[str], lock_file: Path | None, *, upgrade: bool, 
     settings = Settings.load()
     file = LockFile.open(lock_file or settings.lock)
     entries = [file.lock.find(name) for name in names] or list(file.lock.models)
+    asked = entries if upgrade else [entry for entry in entries if left_open(entry)]
+    typer.echo(f"models: looking up {len(asked)} of {len(entries)} entries", err=True)
     results = refresh(entries, Resolver(access_of(settings)).resolve, upgrade=upgrade)
     if not dry_run:
         file.replacing(result.entry for result in results).save()
