@@ -234,7 +234,7 @@ class NotLocked(UsageError):
     def __init__(self, file: str, entries: list[str]) -> None:
         super().__init__(
             f"{file} leaves something open, which --locked refuses: {'; '.join(entries)}. "
-            "Give each entry its size, its sha256 and a source pinned by commit.",
+            "`comfyport models lock` fills in what the sites tell: size, sha256, and the commit of each source.",
             entries=entries,
         )
 

@@ -6,8 +6,8 @@ import pytest
 from tenacity import wait_none
 
 from comfyport.errors import InvalidSetting
-from comfyport.intake.catalogue import known_models
 from comfyport.intake.settle import IN_THE_LOCK, Clerk, Settled, Unresolved
+from comfyport.intake.shipped import shipped_models
 from comfyport.intake.wanted import Wanted
 from comfyport.models.access import Access
 from comfyport.models.lock import Entry
@@ -176,4 +176,4 @@ def test_a_token_that_cannot_be_one_ends_the_import():
 def test_the_lock_that_comes_with_comfyport_knows_the_default_checkpoint():
     wanted = Wanted("v1-5-pruned-emaonly-fp16.safetensors", "checkpoints")
     with HubEmulator() as hub:
-        assert settled(hub, wanted, known=known_models()).entry.sha256
+        assert settled(hub, wanted, known=shipped_models()).entry.sha256

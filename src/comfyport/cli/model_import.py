@@ -13,9 +13,9 @@ from comfyport.cli.options import access_of
 from comfyport.cli.plan import WORK_LEFT
 from comfyport.cli.tables import show, size
 from comfyport.errors import UsageError
-from comfyport.intake.catalogue import known_models
 from comfyport.intake.reading import read
 from comfyport.intake.settle import Clerk, Settled, Unresolved
+from comfyport.intake.shipped import shipped_models
 from comfyport.intake.wanted import Reading
 from comfyport.models.adding import Addition, add
 from comfyport.models.lock_file import LockFile, as_json
@@ -52,7 +52,7 @@ def import_models(
     reading = _chosen(read(source), only)
     typer.echo(f"models: {source} is {reading.kind} and asks for {len(reading.wanted)} models", err=True)
     access = access_of(settings)
-    clerk = Clerk(access, Resolver(access), locked=file.lock.models, known=known_models())
+    clerk = Clerk(access, Resolver(access), locked=file.lock.models, known=shipped_models())
     outcome = _merged(reading, file, clerk.settle(reading.wanted), groups)
     if not dry_run:
         outcome.file.save()

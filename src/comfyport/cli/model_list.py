@@ -13,14 +13,14 @@ from comfyport.cli.tables import show, size, total
 from comfyport.errors import UnknownGroup
 from comfyport.models import lock, plan, usage
 from comfyport.models.lock import Entry, Lock
-from comfyport.models.plan import Action, Plan
+from comfyport.models.plan import Action
 from comfyport.models.sources import called
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
 
-MODEL_COLUMNS = ("model", ("size", "right"), "state", "groups", "sha256", "source")
+MODEL_COLUMNS = ("model", ("size", "right"), "state", "groups", "source")
 GROUP_COLUMNS = ("group", ("files", "right"), ("there", "right"), ("size", "right"))
-FOLDER_COLUMNS = ("folder", ("files", "right"), ("size", "right"))
+SHARE_COLUMNS = (("files", "right"), ("size", "right"))
 FILE_COLUMNS = ("file", ("size", "right"), "state", "groups")
 
 
@@ -32,14 +32,16 @@ def list_models(lock_file: Path | None, volume: Path | None, groups: Sequence[st
             raise UnknownGroup(group, whole.groups)
     entries = whole.choose(tuple(groups)) if groups else whole.models
     made = plan.make(entries, state=place.state, receipt=place.receipt)
+    shares = [share for share in made.by_group if not groups or share.group in groups]
     if as_json:
         rows = [_listed(action) for action in made.actions]
-        typer.echo(json.dumps({"ok": True, "lock": str(file), "models": rows, "groups": _sums(made)}))
+        typer.echo(json.dumps({"ok": True, "lock": str(file), "models": rows, "groups": _sums(shares)}))
         return
     show(MODEL_COLUMNS, [_row(action) for action in made.actions])
-    if whole.groups:
-        typer.echo()
-        show(GROUP_COLUMNS, [_group_row(share) for share in made.by_group])
+    show(GROUP_COLUMNS, [_group_row(share) for share in shares])
+    gaps = sum(bool(lock.left_open(entry)) for entry in entries)
+    hint = "; `comfyport models lock` fills it in" if gaps else ""
+    typer.echo(f"{gaps} of {len(entries)} models leave something open{hint}")
 
 
 def show_usage(lock_file: Path | None, volume: Path | None, *, as_json: bool) -> None:
@@ -50,11 +52,9 @@ def show_usage(lock_file: Path | None, volume: Path | None, *, as_json: bool) ->
         typer.echo(json.dumps(_document(found, place)))
         return
     show(FILE_COLUMNS, [_file_row(file) for file in found.files])
-    for columns, shares in ((FOLDER_COLUMNS, found.folders), (("group", *FOLDER_COLUMNS[1:]), found.groups)):
-        if shares:
-            typer.echo()
-            show(columns, [(share.name or ".", str(share.files), amount(share.bytes)) for share in shares])
-    typer.echo()
+    for name, shares in (("folder", found.folders), ("group", found.groups)):
+        rows = [(share.name or ".", str(share.files), amount(share.bytes)) for share in shares]
+        show((name, *SHARE_COLUMNS), rows)
     typer.echo(f"{amount(found.bytes)} in models, {amount(found.parts)} in downloads under way or broken off")
     if found.orphaned:
         typer.echo(f"{amount(found.orphaned)} of it orphaned: `comfyport models gc` removes it")
@@ -69,9 +69,8 @@ def _asked(lock_file: Path | None, volume: Path | None) -> tuple[Path, Lock, Vol
 
 def _row(action: Action) -> tuple[str, ...]:
     entry = action.entry
-    digest = f"{entry.sha256[:12]}…" if entry.sha256 else "unknown"
     more = f" and {len(entry.sources) - 1} more" if len(entry.sources) > 1 else ""
-    return entry.path, size(entry.size), action.kind, " ".join(entry.groups), digest, called(entry.sources[0]) + more
+    return entry.path, size(entry.size), action.kind, " ".join(entry.groups), called(entry.sources[0]) + more
 
 
 def _group_row(share: plan.Share) -> tuple[str, ...]:
@@ -95,10 +94,10 @@ def _listed(action: Action) -> dict[str, Any]:
     }
 
 
-def _sums(made: Plan) -> dict[str, Any]:
+def _sums(shares: Sequence[plan.Share]) -> dict[str, Any]:
     return {
         share.group: {"files": share.files, "have": share.have, "bytes": share.bytes, "unknown": share.unknown}
-        for share in made.by_group
+        for share in shares
     }
 
 

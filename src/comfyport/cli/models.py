@@ -72,12 +72,13 @@ def lock_command(
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Move pins to what the sources have now.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     lock_file: LockOption = None,
+    volume: VolumeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fill in what the lock leaves open: commit, size and sha256, from the sites' metadata."""
+    """Fill in what the lock leaves open: commit, size and sha256, from metadata and the volume's receipts."""
     from comfyport.cli import model_lock
 
-    model_lock.lock_models(names or [], lock_file, upgrade=upgrade, dry_run=dry_run, as_json=as_json)
+    model_lock.lock_models(names or [], lock_file, volume, upgrade=upgrade, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("list")

@@ -16,7 +16,12 @@ UNKNOWN = "unknown"
 
 
 def show(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows below the names of their columns; a column given as (name, "right") is aligned so."""
+    """Prints rows below the names of their columns, and an empty line; a column given as (name, "right") is aligned so.
+
+    Without rows nothing is printed.
+    """
+    if not rows:
+        return
     if not sys.stdout.isatty():
         _show_lines(columns, rows)
         return
@@ -64,6 +69,7 @@ def _show_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
             for cell, width, side in zip(line, widths, sides, strict=True)
         )
         typer.echo("  ".join(cells).rstrip())
+    typer.echo()
 
 
 def _named(column: Column) -> tuple[str, str]:

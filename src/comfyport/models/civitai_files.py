@@ -15,7 +15,7 @@ from comfyport.errors import ModelNotFound, ModelRefused, SourceFailed
 from comfyport.models.access import Access
 from comfyport.models.metadata import BACKOFF, Wait, ask
 from comfyport.models.references import CivitaiReference
-from comfyport.models.sources import CIVITAI, CIVITAI_ORIGINS, Request, origin, header_token
+from comfyport.models.sources import CIVITAI, CIVITAI_ORIGINS, Request, header_token, origin
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LISTED = 5

@@ -17,7 +17,7 @@ from comfyport.errors import ModelNotFound, ModelRefused, SourceFailed
 from comfyport.models.access import Access
 from comfyport.models.lock import HuggingFaceSource
 from comfyport.models.metadata import BACKOFF, Answer, Wait, ask
-from comfyport.models.sources import Request, origin, header_token
+from comfyport.models.sources import Request, header_token, origin
 
 _SUGGESTIONS = 3
 

@@ -28,7 +28,6 @@ from comfyport.models.references import CivitaiReference, Reference
 from comfyport.models.sources import request_for
 from comfyport.models.wire import Wire
 
-
 # ComfyUI's folders (folder_paths.py, v0.3.64, and what its templates name since). Many repositories are laid out so.
 _FOLDERS = frozenset(
     {"audio_encoders", "checkpoints", "clip", "clip_vision", "controlnet", "diffusion_models", "embeddings", "gligen"}

@@ -1,4 +1,4 @@
-"""The lock that comes with comfyport, as a catalogue of well-known files: their names, and where each comes from."""
+"""The lock that comes with comfyport: well-known files by their names, and where each comes from."""
 
 from pathlib import Path
 
@@ -11,6 +11,6 @@ _HERE = Path(__file__).parent
 _PLACES = (_HERE / FILE, _HERE.parents[2] / FILE)
 
 
-def known_models() -> tuple[Entry, ...]:
+def shipped_models() -> tuple[Entry, ...]:
     """The entries of the lock that comes with comfyport; their groups are its own. Raises InvalidLock."""
     return lock.load(next((place for place in _PLACES if place.is_file()), _PLACES[0])).models
