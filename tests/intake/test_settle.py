@@ -145,6 +145,16 @@ def test_the_name_counts_where_the_addresses_fail_and_why_is_told():
     assert answer.remark.startswith("known by its name; gone.safetensors is not at o/r")
 
 
+def test_a_sha256_alone_is_looked_for_on_civitai():
+    version = CivitaiVersion((CivitaiFile(1, "style.safetensors", BODY),), model_type="LORA")
+    with HubEmulator(civitai={5: version}) as hub:
+        answer = settled(hub, Wanted("a.safetensors", "loras/x", sha256=SHA256, size=len(BODY)))
+        left = asked(hub, Wanted("a.safetensors", "loras/x", sha256="ab" * 32))
+
+    assert (answer.entry.path, answer.entry.sha256) == ("loras/x/a.safetensors", SHA256)
+    assert isinstance(left, Unresolved)
+
+
 def test_what_is_left_says_what_to_do():
     with HubEmulator() as hub:
         answer = asked(hub, Wanted("a.safetensors", "vae", nodes=("4",)))
@@ -153,6 +163,15 @@ def test_what_is_left_says_what_to_do():
     assert answer.reason == "nothing says where it comes from"
     assert "`comfyport models add url ADDRESS --directory vae --name a.safetensors`" in answer.advice
     assert "models/vae/a.safetensors" in answer.advice
+
+
+def test_a_password_in_an_address_is_shown_nowhere():
+    with HubEmulator() as hub:
+        answer = asked(hub, Wanted("", "vae", ("https://me:s3cret@example.org/a.bin?key=s3cret",)))
+
+    assert isinstance(answer, Unresolved)
+    assert answer.wanted.shown == "https://example.org/a.bin"
+    assert "s3cret" not in f"{answer.reason} {answer.advice}"
 
 
 def test_all_reasons_are_told_where_several_addresses_fail():

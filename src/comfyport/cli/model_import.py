@@ -17,6 +17,7 @@ from comfyport.intake.reading import read
 from comfyport.intake.settle import Clerk, Settled, Unresolved
 from comfyport.intake.shipped import shipped_models
 from comfyport.intake.wanted import Reading
+from comfyport.models import references
 from comfyport.models.adding import Addition, add
 from comfyport.models.lock_file import LockFile, as_json
 from comfyport.models.resolve import Resolver
@@ -131,7 +132,7 @@ def _document(outcome: _Outcome, *, dry_run: bool) -> dict[str, Any]:
                 "name": left.wanted.name,
                 "directory": left.wanted.directory,
                 "nodes": list(left.wanted.nodes),
-                "addresses": [address.split("?")[0] for address in left.wanted.addresses],
+                "addresses": [references.shown(address) for address in left.wanted.addresses],
                 "reason": left.reason,
                 "advice": left.advice,
             }

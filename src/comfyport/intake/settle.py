@@ -1,11 +1,11 @@
-"""Each wanted model becomes a pinned entry, looked up at its addresses or known by its name, or an answer why not."""
+"""Each wanted model becomes a pinned entry, looked up or known by its name, or an answer why not."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from comfyport.comfyui.needs import ModelFile
-from comfyport.errors import ComfyportError, InvalidSetting, UnusableReference
+from comfyport.errors import ComfyportError, InvalidSetting, ModelError, ModelNotFound, UnusableReference
 from comfyport.intake.wanted import Wanted
 from comfyport.models import references
 from comfyport.models.access import Access
@@ -69,9 +69,24 @@ class Clerk:
             except ComfyportError as error:
                 problems.append(error.message)
         if entry := self._of_that_name(wanted):
-            how = IN_THE_LOCK if entry.path in self._locked else "known by its name"
+            how = IN_THE_LOCK if folded(entry.path) in self._locked else "known by its name"
             return Settled(wanted, entry, f"{how}; {' '.join(problems)}" if problems else how)
+        try:
+            if entry := self._of_that_digest(wanted):
+                return Settled(wanted, entry, "found on Civitai by its sha256")
+        except (ModelError, UnusableReference) as error:
+            problems.append(error.message)
         return Unresolved(wanted, " ".join(problems) or "nothing says where it comes from", _advice(wanted))
+
+    def _of_that_digest(self, wanted: Wanted) -> Entry | None:
+        """The entry for the file on Civitai that has the sha256 that is asked for, if one has."""
+        if not wanted.sha256:
+            return None
+        reference = CivitaiReference(sha256=wanted.sha256)
+        try:
+            return _entry(wanted, self._resolver.resolve(reference), reference.shown)
+        except ModelNotFound:
+            return None
 
     def _pinned(self, wanted: Wanted, reference: Reference) -> Entry | None:
         """The lock's entry, if it has this very file at the wanted path already."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from comfyport.models import references
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -21,13 +23,13 @@ class Wanted:
     @property
     def called(self) -> str:
         """The file's name, or what its address ends in."""
-        return (self.name or self.addresses[0].split("?")[0]).rpartition("/")[2]
+        return (self.name or references.shown(self.addresses[0])).rpartition("/")[2]
 
     @property
     def shown(self) -> str:
         """What people call it: its path as far as it is known, or its address."""
         if not self.name:
-            return self.addresses[0].split("?")[0]
+            return references.shown(self.addresses[0])
         return f"{self.directory}/{self.name}" if self.directory else self.name
 
 
