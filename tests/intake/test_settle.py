@@ -79,6 +79,13 @@ def test_the_folder_is_the_sites_where_nothing_else_tells_it():
     assert answer.entry.path == "loras/style.safetensors"
 
 
+def test_a_folder_of_the_repository_tells_where_its_files_belong():
+    with HubEmulator({"o/r": Repo({"split_files/vae/a.safetensors": BODY})}) as hub:
+        answer = settled(hub, Wanted("", "", ("hf://o/r/split_files/vae/a.safetensors",)))
+
+    assert answer.entry.path == "vae/a.safetensors"
+
+
 def test_a_folder_that_nobody_tells_is_asked_for():
     with HubEmulator({"o/r": REPO}) as hub:
         answer = asked(hub, Wanted("", "", (URL,)))

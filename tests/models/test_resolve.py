@@ -37,7 +37,7 @@ def test_a_branch_becomes_the_commit_and_the_file_its_size_and_sha256():
         found = resolver(hub).resolve(hugging_face("o/r", "vae/a.safetensors"))
 
     source = HuggingFaceSource(type="huggingface", repo="o/r", revision=COMMIT, file="vae/a.safetensors")
-    assert found == Found(source, "a.safetensors", len(BODY), SHA256, "vae")
+    assert found == Found(source, "a.safetensors", len(BODY), SHA256)
     assert [(seen.method, seen.path) for seen in hub.requests] == [("GET", "/api/models/o/r/revision/main")]
 
 

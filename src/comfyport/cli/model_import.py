@@ -51,7 +51,7 @@ def import_models(
     settings = Settings.load()
     file = LockFile.open_or_new(lock_file or settings.lock)
     reading = _chosen(read(source), only)
-    typer.echo(f"models: {source} is {reading.kind} and asks for {len(reading.wanted)} models", err=True)
+    typer.echo(f"models: {source} is {reading.kind} and asks for {_models(len(reading.wanted))}", err=True)
     access = access_of(settings)
     clerk = Clerk(access, Resolver(access), locked=file.lock.models, known=shipped_models())
     outcome = _merged(reading, file, clerk.settle(reading.wanted), groups)
@@ -103,7 +103,11 @@ def _show(outcome: _Outcome, *, dry_run: bool) -> None:
         typer.echo("It names no models.")
         return
     where = f"nothing was written to {outcome.file.file}" if dry_run else f"the lock is {outcome.file.file}"
-    typer.echo(f"{len(outcome.added)} of {len(outcome.reading.wanted)} models resolved; {where}")
+    typer.echo(f"{len(outcome.added)} of {_models(len(outcome.reading.wanted))} resolved; {where}")
+
+
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count} models"
 
 
 def _row(addition: Addition, settled: Settled) -> tuple[str, ...]:

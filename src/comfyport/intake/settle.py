@@ -18,6 +18,13 @@ from comfyport.models.resolve import Found, Resolver
 _AT_ONCE = 8
 IN_THE_LOCK = "in the lock already"
 
+# ComfyUI's folders (folder_paths.py, v0.3.64, and what its templates name since). Many repositories are laid out so.
+_FOLDERS = frozenset(
+    {"audio_encoders", "checkpoints", "clip", "clip_vision", "controlnet", "diffusion_models", "embeddings", "gligen"}
+    | {"hypernetworks", "latent_upscale_models", "loras", "model_patches", "photomaker", "style_models"}
+    | {"text_encoders", "unet", "upscale_models", "vae", "vae_approx"}
+)
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -125,7 +132,13 @@ def _entry(wanted: Wanted, found: Found, address: str) -> Entry:
             reason = f"the file there has the {what} {told}, and {asked} is asked for"
             raise UnusableReference(references.shown(address), reason)
     whole = replace(found, sha256=found.sha256 or wanted.sha256, size=wanted.size if found.size is None else found.size)
-    return whole.entry(wanted.directory, wanted.name)
+    return whole.entry(wanted.directory or found.directory or _folder_on_hub(found.source), wanted.name)
+
+
+def _folder_on_hub(source: Source) -> str:
+    """The folder of a repository that is called as one of ComfyUI's, if the file lies in one."""
+    parts = source.file.split("/")[:-1] if isinstance(source, HuggingFaceSource) else []
+    return next((part for part in reversed(parts) if part in _FOLDERS), "")
 
 
 def _advice(wanted: Wanted) -> str:

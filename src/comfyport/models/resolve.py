@@ -28,13 +28,6 @@ from comfyport.models.references import CivitaiReference, Reference
 from comfyport.models.sources import request_for
 from comfyport.models.wire import Wire
 
-# ComfyUI's folders (folder_paths.py, v0.3.64, and what its templates name since). Many repositories are laid out so.
-_FOLDERS = frozenset(
-    {"audio_encoders", "checkpoints", "clip", "clip_vision", "controlnet", "diffusion_models", "embeddings", "gligen"}
-    | {"hypernetworks", "latent_upscale_models", "loras", "model_patches", "photomaker", "style_models"}
-    | {"text_encoders", "unet", "upscale_models", "vae", "vae_approx"}
-)
-
 
 @dataclass(frozen=True)
 class Found:
@@ -113,8 +106,7 @@ class Resolver:
         remark = ""
         if repository.gated:
             remark = f"gated: accept its terms at {hub_files.page(source)}, and set HF_TOKEN where it is downloaded"
-        folder = next((part for part in reversed(path.parts[:-1]) if part in _FOLDERS), "")
-        return Found(source, path.name, file.size, file.sha256, folder, remark)
+        return Found(source, path.name, file.size, file.sha256, remark=remark)
 
     def _on_civitai(self, asked: CivitaiReference) -> Found:
         version = self._once(
