@@ -13,7 +13,7 @@ from comfyport.jobs.delivery.deliverer import Means
 from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.jobs.hints import Hints
 from comfyport.jobs.staging import Limits
-from comfyport.models import lock
+from comfyport.models import amendments, lock
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
@@ -62,6 +62,11 @@ def comfyui(
     return Supervised(line, url, environ=whole, ready=ready, notice=notice)
 
 
+def volume(settings: Settings) -> Volume:
+    """The volume of the models."""
+    return Volume(settings.volume_folder, staging=settings.staging, tells_space=not settings.modal_task_id)
+
+
 def comfyui_folder(settings: Settings) -> Path:
     """The folder of ComfyUI's input, output and temporary files."""
     return (settings.run_folder / "comfyui").absolute()
@@ -88,7 +93,7 @@ def input_limits(settings: Settings) -> Limits:
 
 def hints(settings: Settings, board: Board) -> Hints:
     """What the lock says of a model that is missing; it is read when that is asked."""
-    load = partial(lock.load, settings.lock)
+    load = partial(amendments.load, settings.lock, volume(settings))
     return Hints(load, settings.model_groups, board, downloads=settings.download_on_startup)
 
 

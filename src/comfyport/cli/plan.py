@@ -3,15 +3,15 @@
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from comfyport.cli.console import amount
 from comfyport.cli.options import JsonOption, LockedOption, LockOption, VolumeOption, ask
-from comfyport.models import lock, plan
+from comfyport.models import amendments, plan
 from comfyport.models.lock import require_locked
+from comfyport.models.volume import Volume
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,9 +27,9 @@ def plan_command(
     settings, entries, place = ask(lock_file, volume)
     if locked:
         require_locked(str(lock_file or settings.lock), entries)
-    whole = lock.load(lock_file or settings.lock).models
+    whole = amendments.load(lock_file or settings.lock, place).models
     made = plan.make(entries, state=place.state, receipt=place.receipt, managed=place.managed(), lock=whole)
-    free = _free_bytes(place.models)
+    free = _free_bytes(place)
     if as_json:
         typer.echo(json.dumps(_document(made, free)))
     elif sys.stdout.isatty():
@@ -40,7 +40,7 @@ def plan_command(
         raise typer.Exit(WORK_LEFT)
 
 
-def _show_lines(made: plan.Plan, free: int) -> None:
+def _show_lines(made: plan.Plan, free: int | None) -> None:
     for action in made.actions:
         typer.echo(f"{action.kind:<10} {action.entry.path}{action.reason and f' ({action.reason})'}")
     for path in made.orphaned:
@@ -50,12 +50,13 @@ def _show_lines(made: plan.Plan, free: int) -> None:
             f"group {share.group or 'none'}: {share.have} of {share.files} there, "
             f"{share.bytes_to_fetch / 1e6:.1f} of {share.bytes / 1e6:.1f} MB to fetch"
         )
-    typer.echo(f"{made.bytes_to_fetch / 1e6:.1f} MB to fetch, {free / 1e6:.1f} MB free")
-    if made.bytes_to_fetch > free:
+    told = "what is free is unknown" if free is None else f"{free / 1e6:.1f} MB free"
+    typer.echo(f"{made.bytes_to_fetch / 1e6:.1f} MB to fetch, {told}")
+    if free is not None and made.bytes_to_fetch > free:
         typer.echo(_too_small(made, free))
 
 
-def _show_tables(made: plan.Plan, free: int) -> None:
+def _show_tables(made: plan.Plan, free: int | None) -> None:
     # Here and not above: a script that reads lines or JSON does not wait for it.
     from rich.console import Console
 
@@ -64,8 +65,9 @@ def _show_tables(made: plan.Plan, free: int) -> None:
         console.print(_files(made))
     if len(made.by_group) > 1:
         console.print(_groups(made))
-    console.print(f"{amount(made.bytes_to_fetch)} to fetch, {amount(free)} free")
-    if made.bytes_to_fetch > free:
+    told = "what is free is unknown" if free is None else f"{amount(free)} free"
+    console.print(f"{amount(made.bytes_to_fetch)} to fetch, {told}")
+    if free is not None and made.bytes_to_fetch > free:
         console.print(_too_small(made, free), style="bold red")
 
 
@@ -107,7 +109,7 @@ def _too_small(made: plan.Plan, free: int) -> str:
     )
 
 
-def _document(made: plan.Plan, free: int) -> dict[str, Any]:
+def _document(made: plan.Plan, free: int | None) -> dict[str, Any]:
     return {
         "ok": not made.work,
         "bytes_to_fetch": made.bytes_to_fetch,
@@ -129,8 +131,11 @@ def _document(made: plan.Plan, free: int) -> dict[str, Any]:
     }
 
 
-def _free_bytes(folder: Path) -> int:
-    """Bytes free where a folder is, or will be."""
+def _free_bytes(place: Volume) -> int | None:
+    """Bytes free where models are, or will be; None if nobody can tell."""
+    folder = place.models
+    if not place.tells_space:
+        return None
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
