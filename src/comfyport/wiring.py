@@ -1,6 +1,7 @@
 """What the settings make of the parts that a worker is put together from."""
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.jobs.hints import Hints
 from comfyport.jobs.staging import Limits
 from comfyport.models import amendments, lock
+from comfyport.models.access import Access
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
@@ -65,6 +67,17 @@ def comfyui(
 def volume(settings: Settings) -> Volume:
     """The volume of the models."""
     return Volume(settings.volume_folder, staging=settings.staging, tells_space=not settings.modal_task_id)
+
+
+def access(settings: Settings, environ: Mapping[str, str] = os.environ) -> Access:
+    """What opens the sources of models."""
+    return Access(
+        settings.hf_endpoint,
+        settings.hf_token.reveal(),
+        settings.civitai_endpoint,
+        settings.civitai_token.reveal(),
+        environ,
+    )
 
 
 def comfyui_folder(settings: Settings) -> Path:
