@@ -103,15 +103,15 @@ def entry(hub: HubEmulator, letter: str, directory: str = "checkpoints") -> dict
 
 @pytest.fixture(scope="module")
 def checkout(hub: HubEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A checkout whose lock names a.safetensors, and the app deployed from it; nothing is on the Volume yet."""
+    """A checkout whose lock names a and d, and the app deployed from it; nothing is on the Volume yet."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in BUILT_FROM:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(ROOT / name, folder / name)
-    write_lock(folder / "models.lock.json", entry(hub, "a"))
-    # The lock of an image is that of the checkout it was built from, not one that has changed since.
+    write_lock(folder / "models.lock.json", entry(hub, "a"), entry(hub, "d"))
+    # No image is built here: every container finds the locks as they were when the app was deployed.
     baked = folder / "image-of-the-deployment"
     baked.mkdir()
     for name in ("models.lock.json", "nodes.lock.json"):

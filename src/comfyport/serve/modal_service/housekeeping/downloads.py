@@ -74,14 +74,14 @@ def fetch_batch(volume: Any, lock: str) -> Result:
         return _sync(lock)
 
 
-def run_json(*command: str) -> tuple[int, Any]:
-    """Runs `comfyport` with `--json`: its exit status, and what it printed, None if that is no JSON.
+def run_json(room: str, command: str, *arguments: str) -> tuple[int, Any]:
+    """Runs `comfyport ROOM COMMAND --json`: its exit status, and what it printed, None if that is no JSON.
 
     Its progress goes to the container's log.
     """
     # The entries have been chosen already.
     environ = {name: value for name, value in os.environ.items() if name != "MODEL_GROUPS"}
-    line = [sys.executable, "-m", "comfyport", *command, "--json"]
+    line = [sys.executable, "-m", "comfyport", room, command, "--json", *arguments]
     done = subprocess.run(line, env=environ, stdout=subprocess.PIPE, text=True, check=False)
     try:
         return done.returncode, json.loads(done.stdout)
