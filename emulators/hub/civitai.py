@@ -37,6 +37,7 @@ class Civitai:
             web.get(r"/api/v1/models/{id:\d+}", self.model),
             web.get(r"/api/v1/model-versions/{id:\d+}", self.model_version),
             web.get(r"/api/download/models/{id:\d+}", self.download),
+            web.get("/api/v1/me", self.me),
             web.get("/login", self.login),
         ]
 
@@ -56,6 +57,15 @@ class Civitai:
         about = {"id": number, "name": newest.model, "type": newest.model_type, "nsfw": False}
         # A version that stands in its model's answer has no `model` of its own.
         return web.json_response({**about, "modelVersions": [_without(each, "model") for each in described]})
+
+    async def me(self, request: web.Request) -> web.Response:
+        """Who the token belongs to."""
+        fault = self._delivery.instead(request, "api", "me")
+        if fault is not None:
+            return replacement(fault)
+        if bearer(request) not in self._tokens:
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        return web.json_response({"id": 1, "username": "emulated-user", "tier": "free", "status": "active"})
 
     async def model_version(self, request: web.Request) -> web.Response:
         """The files of a version, with digests in upper case."""

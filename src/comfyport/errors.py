@@ -2,7 +2,8 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked, UnusableReference
+            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked, UnusableReference,
+            UnknownModel, ModelListed
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
             ArchiveRefused, ModelNotReady, ModelNotFound, ModelRefused
@@ -15,6 +16,7 @@
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
             AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
             ResultDropped, NotRetryable
+        LockNotSaved            a lock could not be written, or was changed meanwhile
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
             Unauthorized, BodyTooLarge, IdempotencyKeyReused, RouteUnknown, MethodNotAllowed, NotOffered
@@ -82,6 +84,37 @@ class UnknownGroup(UsageError):
             group=group,
             known=known,
         )
+
+
+class UnknownModel(UsageError):
+    """No entry of the lock has this path or name, or several have this name."""
+
+    code = "unknown_model"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} names no entry of the lock: {reason}.", name=name)
+
+
+class ModelListed(UsageError):
+    """The lock has an entry at the path of a new one, and they are not known to be the same file."""
+
+    code = "model_listed"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The lock has an entry for {path} already, {reason}. Choose another --name or --directory, "
+            "or take the entry out first with `comfyport models remove`.",
+            path=path,
+        )
+
+
+class LockNotSaved(ComfyportError):
+    """A lock cannot be written, or another program changed it since it was read. It is as it was."""
+
+    code = "lock_not_saved"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} was not saved: {reason}.", file=file)
 
 
 class ModelError(ComfyportError):
@@ -201,7 +234,7 @@ class NotLocked(UsageError):
     def __init__(self, file: str, entries: list[str]) -> None:
         super().__init__(
             f"{file} leaves something open, which --locked refuses: {'; '.join(entries)}. "
-            "Give each entry its size, its sha256 and a source pinned by commit.",
+            "`comfyport models lock` fills in what the sites tell: size, sha256, and the commit of each source.",
             entries=entries,
         )
 

@@ -190,7 +190,7 @@ def test_a_diagnosis_names_versions_secrets_and_models_and_shows_no_secret(check
     told = checkout.modal("run", "modal_entry.py::diagnose")
 
     assert told.status == 0, told.output
-    for word in ("ComfyUI", "modal 1.6.4", "models:", *SECRETS):
+    for word in ("ComfyUI", "modal 1.6.4", "models, checkpoints", *SECRETS):
         assert word in told.output
 
 

@@ -1,10 +1,14 @@
-"""`comfyport models`: sync, plan, verify, gc."""
+"""`comfyport models`: sync, plan, verify, gc, add, remove, lock, list, usage.
+
+What looks at the lock and the volume for people is loaded when it is called: a start of the container needs none of it.
+"""
 
 import json
 from typing import Annotated
 
 import typer
 
+from comfyport.cli import model_add
 from comfyport.cli.options import JsonOption, LockOption, VolumeOption, ask
 from comfyport.cli.plan import plan_command
 from comfyport.cli.prefetch import prefetch_command
@@ -18,6 +22,55 @@ app.command("sync")(sync_command)
 app.command("plan")(plan_command)
 app.command("verify")(verify_command)
 app.command("prefetch")(prefetch_command)
+app.add_typer(model_add.app, name="add")
+
+
+@app.command("remove")
+def remove_command(
+    names: Annotated[list[str], typer.Argument(help="Their paths, or their names where only one has it.")],
+    lock_file: LockOption = None,
+    volume: VolumeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take models out of the lock; `gc` takes their files off the volume."""
+    from comfyport.cli import model_lock
+
+    model_lock.remove_models(names, lock_file, volume, as_json=as_json)
+
+
+@app.command("lock")
+def lock_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; else all of the lock.")] = None,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="Move pins to what the sources have now.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    lock_file: LockOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fill in what the lock leaves open: commit, size and sha256, from the sites' metadata."""
+    from comfyport.cli import model_lock
+
+    model_lock.lock_models(names or [], lock_file, upgrade=upgrade, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("list")
+def list_command(
+    group: Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")] = None,
+    lock_file: LockOption = None,
+    volume: VolumeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the models of the lock, of all groups: size, state on the volume, sha256, source."""
+    from comfyport.cli import model_list
+
+    model_list.list_models(lock_file, volume, group or [], as_json=as_json)
+
+
+@app.command("usage")
+def usage_command(lock_file: LockOption = None, volume: VolumeOption = None, as_json: JsonOption = False) -> None:
+    """Show what lies on the volume, by file, folder and group, what is orphaned, and what is free."""
+    from comfyport.cli import model_list
+
+    model_list.show_usage(lock_file, volume, as_json=as_json)
 
 
 @app.command("gc")

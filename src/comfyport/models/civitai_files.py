@@ -15,7 +15,7 @@ from comfyport.errors import ModelNotFound, ModelRefused, SourceFailed
 from comfyport.models.access import Access
 from comfyport.models.metadata import BACKOFF, Wait, ask
 from comfyport.models.references import CivitaiReference
-from comfyport.models.sources import CIVITAI, CIVITAI_ORIGINS, Request, origin, sendable_token
+from comfyport.models.sources import CIVITAI, CIVITAI_ORIGINS, Request, header_token, origin
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LISTED = 5
@@ -144,7 +144,7 @@ def _told(kind: type[_Told], path: str, what: str, access: Access, wait: Wait) -
     origins = frozenset({origin(url)})
     if CIVITAI in origins:
         origins |= CIVITAI_ORIGINS
-    token = sendable_token("CIVITAI_TOKEN", access.civitai_token)
+    token = header_token("CIVITAI_TOKEN", access.civitai_token)
     answer = ask(Request(url, token, "CIVITAI_TOKEN", origins), what, wait=wait)
     if answer.status == 404:
         raise ModelNotFound(what, "it was removed, or never there: look for its page", source=access.civitai_endpoint)

@@ -17,7 +17,7 @@ from comfyport.errors import ModelNotFound, ModelRefused, SourceFailed
 from comfyport.models.access import Access
 from comfyport.models.lock import HuggingFaceSource
 from comfyport.models.metadata import BACKOFF, Answer, Wait, ask
-from comfyport.models.sources import Request, origin, sendable_token
+from comfyport.models.sources import Request, header_token, origin
 
 _SUGGESTIONS = 3
 
@@ -82,7 +82,7 @@ class Repository:
 def repository(repo: str, revision: str, access: Access, *, wait: Wait = BACKOFF) -> Repository:
     """A repository at a branch, a tag or a commit. Raises ModelNotFound, ModelRefused, SourceFailed, InvalidSetting."""
     url = f"{access.hf_endpoint}/api/models/{repo}/revision/{quote(revision, safe='')}?blobs=true"
-    token = sendable_token("HF_TOKEN", access.hf_token)
+    token = header_token("HF_TOKEN", access.hf_token)
     request = Request(url, token, "HF_TOKEN", frozenset({origin(url)}))
     answer = ask(request, repo, wait=wait)
     if answer.status != 200:

@@ -66,8 +66,7 @@ def read(text: str, access: Access) -> Reference:
         parts = urlsplit(address)
         return _on_hub(parts, access) or _on_civitai(parts, access) or UrlSource(type="url", url=address)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UnusableReference(shown(address), first["msg"].removeprefix("Value error, ")) from None
+        raise _unusable(shown(address), error) from None
     except ValueError as error:
         raise UnusableReference(shown(address), str(error)) from None
 
@@ -77,6 +76,22 @@ def hugging_face(repo: str, file: str, revision: str = "main") -> HuggingFaceSou
     return HuggingFaceSource(type="huggingface", repo=repo, revision=revision, file=file)
 
 
+def on_hub(repo: str, file: str, revision: str) -> HuggingFaceSource:
+    """A file on the Hub, as `hugging_face` has it. Raises UnusableReference, which says what cannot be."""
+    try:
+        return hugging_face(repo, file, revision)
+    except ValidationError as error:
+        raise _unusable(f"{repo}/{file}", error) from None
+
+
+def elsewhere(url: str, auth: str) -> UrlSource:
+    """A file at an address, whatever site that is; `auth` is env:NAME. Raises UnusableReference."""
+    try:
+        return UrlSource(type="url", url=url, auth=auth)
+    except ValidationError as error:
+        raise _unusable(shown(url), error) from None
+
+
 def shown(address: str) -> str:
     """An address without what may be a secret: user name, password, query."""
     try:
@@ -84,6 +99,12 @@ def shown(address: str) -> str:
     except ValueError:
         return address.split("?")[0]
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _unusable(what: str, error: ValidationError) -> UnusableReference:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    return UnusableReference(what, f"its {first['loc'][-1]} {reason[:1].lower()}{reason[1:]}")
 
 
 def _on_hub(parts: SplitResult, access: Access) -> Reference | None:

@@ -53,6 +53,17 @@ def request_for(source: Source, access: Access) -> Request:
             return _from_address(source, access)
 
 
+def called(source: Source) -> str:
+    """What people call a source, with nothing in it that may be a secret."""
+    match source:
+        case HuggingFaceSource(repo=repo, revision=revision):
+            return f"{repo}@{revision[:7]}"
+        case CivitaiSource(version_id=version, file_id=file):
+            return f"civitai version {version}" + (f" file {file}" if file else "")
+        case UrlSource(url=url):
+            return Request(url).shown
+
+
 def origin(url: str) -> str:
     """Scheme, host and port of an address, lower case, without the scheme's own port: what a token is bound to."""
     parts = urlsplit(url)
@@ -78,7 +89,7 @@ def _from_hugging_face(source: HuggingFaceSource, access: Access) -> Request:
     from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=access.hf_endpoint)
-    return Request(url, sendable_token("HF_TOKEN", access.hf_token), "HF_TOKEN", frozenset({origin(url)}))
+    return Request(url, header_token("HF_TOKEN", access.hf_token), "HF_TOKEN", frozenset({origin(url)}))
 
 
 def _from_civitai(source: CivitaiSource, access: Access) -> Request:
@@ -89,7 +100,7 @@ def _from_civitai(source: CivitaiSource, access: Access) -> Request:
     origins = frozenset({origin(url)})
     if CIVITAI in origins:
         origins |= CIVITAI_ORIGINS
-    return Request(url, sendable_token("CIVITAI_TOKEN", access.civitai_token), "CIVITAI_TOKEN", origins, name)
+    return Request(url, header_token("CIVITAI_TOKEN", access.civitai_token), "CIVITAI_TOKEN", origins, name)
 
 
 def _from_address(source: UrlSource, access: Access) -> Request:
@@ -97,14 +108,14 @@ def _from_address(source: UrlSource, access: Access) -> Request:
     if source.auth is None:
         return Request(url)
     variable = source.auth.removeprefix("env:")
-    token = sendable_token(variable, access.environ.get(variable, ""))
+    token = header_token(variable, access.environ.get(variable, ""))
     if not token:
         raise InvalidSetting(variable, "", f"the lock's source {Request(source.url).shown} needs it")
     return Request(url, token, variable, frozenset({origin(url)}))
 
 
-def sendable_token(variable: str, token: str) -> str:
-    """The token without the line break that secrets from files end with; refused if no header can carry it."""
+def header_token(variable: str, token: str) -> str:
+    """The token without the line break that files end with. Raises InvalidSetting if no header can carry the rest."""
     # An HTTP library would refuse it later, with the token in its message.
     stripped = token.strip()
     if re.search(r"[^!-~]", stripped):

@@ -179,10 +179,19 @@ class Volume:
         beside.replace(link)
 
     def free_bytes(self) -> int | None:
-        """Bytes that can still be written where models lie; None if nobody can tell."""
+        """Bytes that can still be written where models lie, or will lie; None if nobody can tell."""
+        disk = self.disk()
+        return disk[0] if disk else None
+
+    def disk(self) -> tuple[int, int] | None:
+        """Bytes that are free where models lie, or will lie, and bytes that the disk has in all; None if unknown."""
         if not self.tells_space:
             return None
-        return shutil.disk_usage(self.models if self.models.is_dir() else self.root).free
+        place = self.models
+        while not place.is_dir() and place != place.parent:
+            place = place.parent
+        usage = shutil.disk_usage(place)
+        return usage.free, usage.total
 
     def _make(self, *folders: Path) -> None:
         try:

@@ -2,24 +2,26 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from comfyport import wiring
 from comfyport.errors import ComfyportError, UnusableReference
-from comfyport.models import amendments, gc, plan, references
-from comfyport.models.lock import DEFAULT_GROUP, Entry, Lock, UrlSource
+from comfyport.models import adding, amendments, gc, plan, references
+from comfyport.models.access import Access
+from comfyport.models.lock import Entry, Lock, parse
+from comfyport.models.lock_file import LockFile
 from comfyport.models.paths import folded, no_links_on_the_way, safe_path
 from comfyport.models.resolve import Resolver
 from comfyport.models.volume import Volume
 from comfyport.serve.modal_service import sharing
-from comfyport.serve.modal_service.housekeeping import lock_text
 from comfyport.serve.modal_service.housekeeping.downloads import Site, bring
 from comfyport.serve.modal_service.housekeeping.report import Report, amount
 from comfyport.settings import Settings
 
 Request = dict[str, Any]
+# The lock stays where the person is who asks; only its text has come to this container.
+LOCK = Path("models.lock.json")
 
 
 def add_models(site: Site, requests: Sequence[Request], lock: str) -> Report:
@@ -28,18 +30,19 @@ def add_models(site: Site, requests: Sequence[Request], lock: str) -> Report:
     A request names `repo`, `file` and `revision`, or an `address`; where the file goes, `directory` and `name`; its
     `groups`; and what is known of it, `sha256` and `auth`. One that fails stops no other. Raises InvalidLock.
     """
-    whole, report = lock_text.read(lock), Report()
-    wanted = _pinned(requests, whole, report)
+    file, report = LockFile(LOCK, lock, parse(lock, LOCK), lock), Report()
+    wanted = _pinned(requests, file, report)
     with sharing.up_to_date(site.volume):
         bring(wanted, site, report)
         place = wiring.volume(Settings.load())
-        standing = [action.entry for action in _plan(wanted, place).actions if action.kind == "have"]
-        added = [_completed(entry, place) for entry in standing]
+        made = plan.make(wanted, state=place.state, receipt=place.receipt)
+        added = [_completed(action.entry, place) for action in made.actions if action.kind == "have"]
         for entry in added:
-            amendments.add(entry, whole, place)
-    if added:
-        report.lock = lock_text.changed(lock, added=added)
-        report.changed = True
+            amendments.add(entry, file.lock, place)
+    for entry in added:
+        file = adding.add(file, entry).file.replacing([entry])
+    report.lock = file.text
+    report.changed = bool(added)
     return report
 
 
@@ -47,7 +50,7 @@ def find_model(site: Site, name: str, lock: str) -> Report:
     """What `delete_model` would remove. Raises UnusableReference."""
     sharing.reload(site.volume)
     place = wiring.volume(Settings.load())
-    path, removal = _removal(name, lock_text.read(lock), place)
+    path, removal = _removal(name, parse(lock, LOCK), place)
     report = Report(changed=True, lines=list(removal.files) or [f"{path}, which is in the lock only"])
     report.say(f"{amount(removal.bytes)} in all")
     return report
@@ -55,50 +58,49 @@ def find_model(site: Site, name: str, lock: str) -> Report:
 
 def delete_model(site: Site, name: str, lock: str) -> Report:
     """Removes a model from the Volume and the lock; nobody fetches it again. Raises UnusableReference."""
-    whole = lock_text.read(lock)
+    file = LockFile(LOCK, lock, parse(lock, LOCK), lock)
     with sharing.up_to_date(site.volume):
         place = wiring.volume(Settings.load())
-        path, removal = _removal(name, whole, place)
+        path, removal = _removal(name, file.lock, place)
         gc.remove(removal, place)
-        amendments.take_out(path, whole, place)
-    kept = lock_text.changed(lock, without=[path])
-    return Report(changed=True, lock=kept, lines=[f"removed {path}, {amount(removal.bytes)}"])
+        amendments.take_out(path, file.lock, place)
+    gone = [entry for entry in file.lock.models if folded(entry.path) == folded(path)]
+    return Report(changed=True, lock=adding.remove(file, gone).text, lines=[f"removed {path}, {amount(removal.bytes)}"])
 
 
-def _pinned(requests: Sequence[Request], whole: Lock, report: Report) -> list[Entry]:
-    """The entries that are asked for; what cannot be pinned is told."""
-    settings = Settings.load()
-    resolver = Resolver(wiring.access(settings))
+def _pinned(requests: Sequence[Request], file: LockFile, report: Report) -> list[Entry]:
+    """The entries that are asked for, as they would stand in the lock; what cannot be pinned is told."""
+    access = wiring.access(Settings.load())
+    resolver = Resolver(access)
     entries: dict[str, Entry] = {}
     for request in requests:
         try:
-            entry = _entry(request, whole, settings, resolver)
+            found = resolver.resolve(_reference(request, access))
+            addition = adding.add(file, _place(request).entry(found))
         except ComfyportError as error:
             report.fail(f"failed      {error.message}")
-        else:
-            entries[folded(entry.path)] = entry
+            continue
+        file, entries[addition.entry.path] = addition.file, addition.entry
+        if found.remark:
+            report.say(f"{addition.entry.path}: {found.remark}")
     return list(entries.values())
 
 
-def _entry(request: Request, whole: Lock, settings: Settings, resolver: Resolver) -> Entry:
-    asked = request.get("repo") or request.get("address", "")
-    try:
-        if request.get("repo"):
-            revision = request.get("revision") or "main"
-            reference: references.Reference = references.hugging_face(request["repo"], request["file"], revision)
-        else:
-            reference = references.read(request["address"], wiring.access(settings))
-        if request.get("auth") and isinstance(reference, UrlSource):
-            reference = UrlSource(type="url", url=reference.url, auth=f"env:{request['auth']}")
-        # In a lock with groups, what has none is never chosen.
-        groups = request.get("groups") or ([DEFAULT_GROUP] if whole.groups else [])
-        entry = resolver.resolve(reference).entry(request.get("directory", ""), request.get("name", ""), groups)
-        known = {"sha256": request["sha256"]} if request.get("sha256") else {}
-        return Entry.model_validate({**entry.model_dump(), **known})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field, reason = first["loc"][-1] if first["loc"] else "it", first["msg"].removeprefix("Value error, ")
-        raise UnusableReference(references.shown(asked), f"{field} {reason}") from None
+def _reference(request: Request, access: Access) -> references.Reference:
+    if request.get("repo"):
+        return references.on_hub(request["repo"], request["file"], request.get("revision") or "main")
+    if request.get("auth"):
+        return references.elsewhere(request["address"], f"env:{request['auth']}")
+    return references.read(request["address"], access)
+
+
+def _place(request: Request) -> adding.Place:
+    return adding.Place(
+        request.get("directory", ""),
+        request.get("name", ""),
+        tuple(request.get("groups", ())),
+        request.get("sha256", "").lower(),
+    )
 
 
 def _completed(entry: Entry, place: Volume) -> Entry:
@@ -149,7 +151,3 @@ def _path(name: str, entries: Sequence[Entry], place: Volume) -> str:
         return found[0]
     reason = f"it may be any of {', '.join(found)}" if found else "neither the lock nor the Volume has it"
     raise UnusableReference(name, reason)
-
-
-def _plan(entries: Sequence[Entry], place: Volume) -> plan.Plan:
-    return plan.make(entries, state=place.state, receipt=place.receipt)

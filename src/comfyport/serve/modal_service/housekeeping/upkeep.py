@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyport import wiring
-from comfyport.models import amendments, gc, plan
+from comfyport.models import amendments, gc
 from comfyport.models.volume import Volume
 from comfyport.serve.modal_service import sharing
 from comfyport.serve.modal_service.housekeeping.downloads import run_json
@@ -62,18 +62,6 @@ def monitor(volume: Any, *, most_gb: float) -> Report:
     if most_gb and total > most_gb * 1e9:
         report.fail(f"That is more than {most_gb:g} GB.")
     return report
-
-
-def standing(place: Volume, report: Report) -> None:
-    """How the models of the lock stand, in two lines or three."""
-    settings = Settings.load()
-    entries = amendments.choose(settings.lock, place, settings.model_groups)
-    made = plan.make(entries, state=place.state, receipt=place.receipt)
-    there, noted = len(entries) - len(made.work), len(amendments.read(place))
-    report.say(f"models: {there} of {len(entries)} there, {amount(made.bytes_to_fetch)} to fetch")
-    report.lines += [f"  {action.kind} {action.entry.path}" for action in made.work]
-    if noted:
-        report.say(f"amendments of the lock on the Volume: {noted}")
 
 
 def _place() -> Volume:
