@@ -54,8 +54,11 @@ class ComfyUI:
     async def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job, whose id is its call's: by it the log and its files on the Volume are found."""
         from comfyport.serve.host import handler
+        from comfyport.serve.modal_service import sharing
 
-        return await handler({**job, "id": modal.current_function_call_id()})
+        answer = await handler({**job, "id": modal.current_function_call_id()})
+        await sharing.keep_outputs(volume, answer)
+        return answer
 
     @modal.exit()
     def stop(self) -> None:

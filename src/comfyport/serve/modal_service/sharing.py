@@ -4,6 +4,7 @@ A container sees the Volume as it was when it was mounted, and its own changes. 
 shows theirs, and is refused while a file of the Volume is open. Of a file that two have changed, the last commit wins.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,26 @@ def up_to_date(volume: Any) -> Iterator[None]:
     try:
         yield
     finally:
+        commit(volume)
+
+
+def commit(volume: Any) -> None:
+    """Shows others what was done here.
+
+    The client reloads the Volume after that. Where ComfyUI has files open, Modal may refuse this: what was committed
+    stays so. A commit that fails is done again by Modal itself, every few seconds and at the container's end.
+    """
+    try:
         volume.commit()
+    except RuntimeError as error:
+        logger.warning("after a commit: %s", error)
+
+
+async def keep_outputs(volume: Any, answer: dict[str, Any]) -> None:
+    """Commits what a job has put on the Volume, before whoever asked for it hears that it is there."""
+    items = [item for listed in answer.values() if isinstance(listed, list) for item in listed]
+    if any(isinstance(item, dict) and item.get("type") == "volume" for item in items):
+        await asyncio.to_thread(commit, volume)
 
 
 def reload(volume: Any) -> bool:

@@ -93,7 +93,7 @@ def _here(batch: Sequence[Entry], site: Site) -> Result:
     try:
         return _sync(_lock_of(batch))
     finally:
-        site.volume.commit()
+        sharing.commit(site.volume)
 
 
 def _in_several(batches: Sequence[Sequence[Entry]], site: Site) -> list[Result]:
