@@ -12,12 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from comfyport.serve.modal_service.housekeeping import desk, lists  # noqa: E402
+from comfyport.serve.modal_service.housekeeping import desk  # noqa: E402
 from modal_entry import chore, housekeeping  # noqa: E402
 
 
 @housekeeping.local_entrypoint()
 def batch_download(list: str, groups: str = "", restart: bool | None = None) -> None:  # noqa: A002 - it is the option's name
     """Pins and fetches what the file `list` names, in several containers when it is much."""
-    requests = lists.read(Path(list), groups=desk.words(groups))
-    desk.add_models(chore, requests, lock=ROOT / "models.lock.json", restart=restart)
+    lock = ROOT / "models.lock.json"
+    desk.add_list(chore, Path(list), groups=desk.words(groups), lock=lock, restart=restart)

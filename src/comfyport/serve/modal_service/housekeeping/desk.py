@@ -13,6 +13,8 @@ from typing import Any
 import modal
 
 from comfyport.environment import as_words
+from comfyport.errors import UsageError
+from comfyport.serve.modal_service.housekeeping import lists
 from comfyport.settings import ModalSettings
 
 ROLLOVER_SECONDS = 300.0
@@ -37,6 +39,17 @@ def add_models(chore: Any, requests: Sequence[dict[str, Any]], *, lock: Path, re
     if outcome["changed"]:
         offer_restart(restart)
     leave(0 if outcome["ok"] else 1)
+
+
+def add_list(chore: Any, file: Path, *, groups: Sequence[str], lock: Path, restart: bool | None) -> None:
+    """Adds the models that a list names, as `add_models`."""
+    try:
+        requests = lists.read(file, groups=groups)
+    except UsageError as error:
+        say(error.message)
+        leave(error.exit_status)
+    else:
+        add_models(chore, requests, lock=lock, restart=restart)
 
 
 def add_nodes(chore: Any, names: Sequence[str], ref: str, *, lock: Path, entry: Path, restart: bool | None) -> None:
