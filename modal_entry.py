@@ -4,6 +4,8 @@
     modal deploy modal_entry.py                    # the API, and ComfyUI on a GPU behind it
     modal run modal_entry.py::download_models      # fill the Volume without a GPU
     modal run modal_entry.py::verify_models --full
+    modal run modal_entry.py::diagnose             # also delete_model, cleanup_models, monitor_volume
+    modal run scripts/add_model_hf.py --help       # also add_model_url, batch_download, add_custom_nodes
 
 Everything here is set by the COMFYPORT_MODAL_* variables of the README's table, when it is deployed. This file runs
 again in every container and must come out the same there, so the image carries their values.
@@ -21,10 +23,13 @@ if modal.is_local():
     # Whoever deploys needs modal and nothing else; in the image, comfyport is installed.
     sys.path.insert(0, str(ROOT / "src"))
 
+from comfyport.serve.modal_service.housekeeping import desk  # noqa: E402
 from comfyport.settings import ModalSettings  # noqa: E402
 
 settings = ModalSettings.load()
 app = modal.App(settings.app)
+# Apart, so that `modal run` starts neither a GPU container that is to be kept nor the API.
+housekeeping = modal.App(f"{settings.app}-housekeeping")
 image = modal.Image.from_dockerfile(ROOT / "Dockerfile", context_dir=ROOT).env(
     {**settings.as_environ(), "COMFYPORT_VOLUME": VOLUME_PATH}
 )
@@ -49,8 +54,11 @@ class ComfyUI:
     async def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job, whose id is its call's: by it the log and its files on the Volume are found."""
         from comfyport.serve.host import handler
+        from comfyport.serve.modal_service import sharing
 
-        return await handler({**job, "id": modal.current_function_call_id()})
+        answer = await handler({**job, "id": modal.current_function_call_id()})
+        await sharing.keep_outputs(volume, answer)
+        return answer
 
     @modal.exit()
     def stop(self) -> None:
@@ -70,20 +78,53 @@ def api() -> Any:
     return api.build(ComfyUI().run)
 
 
-@app.function(volumes={VOLUME_PATH: volume}, **common)
+@housekeeping.function(volumes={VOLUME_PATH: volume}, **common)
+def chore(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """One piece of housekeeping, in a container without a GPU."""
+    from comfyport.serve.modal_service.housekeeping import chores
+
+    return chores.do(name, arguments, volume=volume, fetch=fetch)
+
+
+@housekeeping.function(volumes={VOLUME_PATH: volume}, cpu=2.0, max_containers=settings.downloaders, **common)
+def fetch(lock: str) -> dict[str, Any]:
+    """Brings one part of a large download to the Volume, beside other containers."""
+    from comfyport.serve.modal_service.housekeeping import downloads
+
+    return downloads.fetch_batch(volume, lock)
+
+
+@housekeeping.local_entrypoint()
 def download_models(groups: str = "") -> None:
     """Fetches what the lock asks for and the Volume lacks; `groups` as in MODEL_GROUPS."""
-    from comfyport.serve.modal_service import chores
-
-    try:
-        chores.models("sync", groups=groups)
-    finally:
-        volume.commit()
+    desk.show(chore.remote("download", {"groups": groups}))
 
 
-@app.function(volumes={VOLUME_PATH: volume}, **common)
+@housekeeping.local_entrypoint()
 def verify_models(full: bool = False) -> None:
     """Checks that the Volume holds what the lock asks for; `--full` reads every byte."""
-    from comfyport.serve.modal_service import chores
+    desk.show(chore.remote("verify", {"full": full}))
 
-    chores.models("verify", *(["--full"] if full else []))
+
+@housekeeping.local_entrypoint()
+def delete_model(name: str, yes: bool = False, restart: bool | None = None) -> None:
+    """Removes a model, by its path or its name, from the Volume and from models.lock.json."""
+    desk.delete_model(chore, name, lock=ROOT / "models.lock.json", yes=yes, restart=restart)
+
+
+@housekeeping.local_entrypoint()
+def cleanup_models(yes: bool = False) -> None:
+    """Removes what the lock no longer names, and what broken downloads have left."""
+    desk.cleanup(chore, yes=yes)
+
+
+@housekeeping.local_entrypoint()
+def monitor_volume(most_gb: float = 0.0) -> None:
+    """Shows what takes the room on the Volume; fails if that is more than `most_gb`."""
+    desk.show(chore.remote("monitor", {"most_gb": most_gb}))
+
+
+@housekeeping.local_entrypoint()
+def diagnose() -> None:
+    """Shows what a container of the app finds: versions, ComfyUI, secrets by name, the Volume, the models."""
+    desk.show(chore.remote("diagnose", {}))

@@ -13,15 +13,18 @@ The protocol is not public and changes between releases: use it with that versio
   container sees this machine's packages. No GPU is given and no CPU or memory limit set.
 - Scaling: containers start when inputs wait, up to `max_containers` and the emulator's own cap, and end
   after `scaledown_window`; `min_containers`, concurrency, retries, timeouts and cancelling are kept.
-- Volumes: one shared folder each; commits and reloads are recorded, their visibility rules not played.
+- Volumes: a container sees what was committed when it started, and its own changes; others' after `reload`, which is
+  refused while files are open (Linux). Commits happen when asked for, every few seconds, and at the container's end.
+  Not played: limits of v1 (inodes, five committers), a Volume that looks empty while it reloads.
 - Secrets: given to the emulator; unknown names and missing required keys are refused, as by the service.
 - Web: one loopback port per web function, through ASGI in the real runtime; 303 after 150 s (Modal's guide).
 - Memory snapshots: for deployed Apps the runtime goes through its checkpoint and restore steps between the two
   kinds of enter hooks (connections closed, client made anew); no memory is saved, GPU snapshots are left out.
 
 Assumed, because no client run shows it: the list of GPU names and the limit of 8, v1 for a Volume without a
-version, NOT_FOUND for missing Secret keys, the texts of refusals, timeouts and web errors, and the name of the
-303's query parameter. Do not build on them.
+version, that a commit with open files succeeds and skips the reload, that times survive a commit to the
+nanosecond, NOT_FOUND for missing Secret keys, the texts of refusals, timeouts and web errors, and the name of
+the 303's query parameter. Do not build on them.
 
 Checked against the real client and runtime of modal 1.6.4 on Python 3.11; never against the real service.
 """

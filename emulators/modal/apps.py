@@ -81,7 +81,12 @@ class Apps:
     async def app_get_by_deployment_name(self, request: api_pb2.AppGetByDeploymentNameRequest) -> Any:
         """Finds a deployed App; an empty id says that there is none."""
         app = self._deployed(request.name, request.environment_name)
-        return api_pb2.AppGetByDeploymentNameResponse(app_id=app.id if app else "")
+        if app is None:
+            return api_pb2.AppGetByDeploymentNameResponse(environment_name=request.environment_name or "main")
+        lifecycle = api_pb2.AppLifecycle(app_state=app.state, version=app.version)  # type: ignore[arg-type]
+        return api_pb2.AppGetByDeploymentNameResponse(
+            app_id=app.id, environment_name=app.environment, lifecycle=lifecycle
+        )
 
     async def app_create(self, request: api_pb2.AppCreateRequest) -> Any:
         """Creates an App, for a run or for a first deployment."""
@@ -115,6 +120,14 @@ class Apps:
         await self._published(app)
         url = f"https://modal.com/apps/emulator/main/deployed/{app.name}"
         return api_pb2.AppPublishResponse(url=url, deployed_at=time.time())
+
+    async def app_rollover(self, request: api_pb2.AppRolloverRequest) -> Any:
+        """Deploys the App once more as it is: its containers end after what they do now, and new ones take over."""
+        app = self.require(request.app_id)
+        app.version += 1
+        await self._published(app)
+        url = f"https://modal.com/apps/emulator/main/deployed/{app.name}"
+        return api_pb2.AppRolloverResponse(url=url, deployed_at=time.time())
 
     async def app_heartbeat(self, request: api_pb2.AppHeartbeatRequest) -> Empty:
         """Hears that the client is alive."""

@@ -83,12 +83,12 @@ class ContainerDoor:
         return api_pb2.ContainerStopResponse()
 
     async def volume_commit(self, request: api_pb2.VolumeCommitRequest) -> Any:
-        """Records a commit with its container."""
-        return self._volumes.commit(request.volume_id, task_id=self._container.task_id)
+        """Makes what the container has written to a Volume visible to others."""
+        return await self._volumes.commit(request.volume_id, task_id=self._container.task_id)
 
     async def volume_reload(self, request: api_pb2.VolumeReloadRequest) -> Empty:
-        """Records a reload with its container."""
-        return self._volumes.reload(request.volume_id, task_id=self._container.task_id)
+        """Makes what others have committed visible to the container."""
+        return await self._volumes.reload(request.volume_id, task_id=self._container.task_id)
 
 
 def _handed_out(job: Input) -> Any:

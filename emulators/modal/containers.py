@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from modal_proto import api_pb2
 
 from emulators.modal.mounts import MountedFile
 from emulators.modal.rpc import Listener, Switchboard
-from emulators.modal.volumes import Volume
+from emulators.modal.volume_copies import Copy
 
 RUNTIME = (sys.executable, "-m", "modal._container_entrypoint")
 LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("container_root.py")))
@@ -32,19 +32,20 @@ _NOT_A_NAME = re.compile(r"[^A-Z0-9]+")
 
 @dataclass(frozen=True)
 class Layout:
-    """What one container is made of; `volumes` are found by the paths where they are mounted."""
+    """What one container is made of; `volumes` are its copies, by the paths where they are mounted."""
 
     arguments: Any
     files: list[MountedFile]
-    volumes: dict[str, Volume]
+    volumes: dict[str, Copy]
     variables: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a container tells the rest: lines it prints (descriptor, text), and that it is gone."""
+    """What a container tells the rest: lines it prints (descriptor, text), that it runs no more, that it is gone."""
 
     printed: Callable[["Container", int, str], None]
+    ended: Callable[["Container"], Awaitable[None]]
     gone: Callable[["Container"], None]
 
 
@@ -115,6 +116,7 @@ class Container:
         finally:
             await listener.close()
             self.stopping = True
+            await self.hooks.ended(self)
             self.hooks.gone(self)
             shutil.rmtree(self.home, ignore_errors=True)
             self.ended.set()

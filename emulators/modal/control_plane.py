@@ -36,6 +36,7 @@ class Options:
     web_seconds: float = 150.0
     grace: float = 10.0
     isolated: bool = True
+    commit_seconds: float | None = 2.0
 
 
 class ControlPlane:
@@ -71,6 +72,7 @@ class ControlPlane:
         self.sites: dict[tuple[str, str, str], Site] = {}
         self.containers: list[Container] = []
         self.published: list[Record] = []
+        self._committing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def switchboard(self) -> Switchboard:
@@ -149,13 +151,27 @@ class ControlPlane:
             function_id=function_id,
             home=self._home / task_id,
             layout=self._layout(task_id, self.functions.require(function_id)),
-            hooks=Hooks(printed=self._log, gone=self._gone),
+            hooks=Hooks(printed=self._log, ended=self._ended, gone=self._gone),
             door=self._door,
             isolated=self._options.isolated,
             grace=self._options.grace,
         )
         self.containers.append(container)
+        if self._options.commit_seconds is not None and container.layout.volumes:
+            self._committing[task_id] = asyncio.create_task(self._commit(task_id, self._options.commit_seconds))
         return container
+
+    async def _commit(self, task_id: str, seconds: float) -> None:
+        """The background commits of one container."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.volumes.commit_all(task_id)
+
+    async def _ended(self, container: Container) -> None:
+        if committing := self._committing.pop(container.task_id, None):
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
+        await self.volumes.unmount(container.task_id)
 
     def _door(self, container: Container) -> Switchboard:
         own = ContainerDoor(container, self.scheduler, self.calls, self.volumes)
@@ -164,7 +180,7 @@ class ControlPlane:
     def _layout(self, task_id: str, function: Function) -> Layout:
         app = self.apps.require(function.app_id)
         definition = function.definition
-        mounts = {mount.mount_path: self.volumes.by_id[mount.volume_id] for mount in definition.volume_mounts}
+        mounts = {mount.mount_path: self.volumes.mount(mount, task_id) for mount in definition.volume_mounts}
         variables = self.images.environment(definition.image_id, machine_environment())
         for secret_id in definition.secret_ids:
             variables |= self.secrets.values[secret_id]

@@ -41,6 +41,7 @@ class ModalEmulator:
     grace: seconds that a container has to end by itself.
     isolated: give containers a root directory of their own, so that mount paths exist; None means when the
         system allows it.
+    commit_seconds: how often the platform commits what a running container has written; None: at its end only.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ModalEmulator:
         web_seconds: float = 150.0,
         grace: float = 10.0,
         isolated: bool | None = None,
+        commit_seconds: float | None = 2.0,
     ) -> None:
         self.isolated = may_isolate() if isolated is None else isolated
         self._options = Options(
@@ -67,6 +69,7 @@ class ModalEmulator:
             web_seconds=web_seconds,
             grace=grace,
             isolated=self.isolated,
+            commit_seconds=commit_seconds,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, name="ModalEmulator", daemon=True)
@@ -96,7 +99,7 @@ class ModalEmulator:
 
     @property
     def deployments(self) -> list[Record]:
-        """One record per `modal deploy`, oldest first; what is in it: `report.Reporter.app`."""
+        """One record per `modal deploy` or `modal app rollover`, oldest first; what is in it: `report.Reporter.app`."""
         return [record for record in self._plane.published if record["state"] == "deployed"]
 
     @property
@@ -154,7 +157,7 @@ class ModalEmulator:
         }
 
     def volume_dir(self, name: str) -> Path:
-        """The folder that holds a Volume's files."""
+        """The folder that holds what was committed to a Volume."""
         return self._plane.volumes.folder(name)
 
     def web_url(self, app: str, function: str, method: str = "") -> str:

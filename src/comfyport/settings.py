@@ -293,6 +293,11 @@ class Settings(FromEnvironment):
         "",
         "Set by RunPod: where a serverless worker takes its jobs. Chooses the RunPod door.",
     )
+    modal_task_id: str = setting(
+        "MODAL_TASK_ID",
+        "",
+        "Set by Modal: in its containers the free space that a Volume tells is not believed, since it is made up.",
+    )
     stream_progress: bool = setting(
         "STREAM_PROGRESS",
         True,
@@ -397,6 +402,18 @@ class ModalSettings(FromEnvironment):
         "COMFYPORT_MODAL_SECRET",
         "comfyport",
         "Name of the Modal Secret; it must hold COMFYPORT_API_KEY and may hold HF_TOKEN and any other variable.",
+    )
+    downloaders: int = setting(
+        "COMFYPORT_MODAL_DOWNLOADERS",
+        4,
+        "CPU containers that `download_models` may use at most; a v1 Volume takes commits of 5 at a time.",
+        as_count,
+    )
+    downloader_mb: int = setting(
+        "COMFYPORT_MODAL_DOWNLOADER_MB",
+        20_000,
+        "Megabytes missing for which `download_models` uses one container more.",
+        as_count,
     )
     timeout: int = setting(
         "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", as_count

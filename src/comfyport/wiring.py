@@ -1,6 +1,7 @@
 """What the settings make of the parts that a worker is put together from."""
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from comfyport.jobs.delivery.deliverer import Means
 from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.jobs.hints import Hints
 from comfyport.jobs.staging import Limits
-from comfyport.models import lock
+from comfyport.models import amendments, lock
+from comfyport.models.access import Access
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
@@ -62,6 +64,22 @@ def comfyui(
     return Supervised(line, url, environ=whole, ready=ready, notice=notice)
 
 
+def volume(settings: Settings) -> Volume:
+    """The volume of the models."""
+    return Volume(settings.volume_folder, staging=settings.staging, tells_space=not settings.modal_task_id)
+
+
+def access(settings: Settings, environ: Mapping[str, str] = os.environ) -> Access:
+    """What opens the sources of models."""
+    return Access(
+        settings.hf_endpoint,
+        settings.hf_token.reveal(),
+        settings.civitai_endpoint,
+        settings.civitai_token.reveal(),
+        environ,
+    )
+
+
 def comfyui_folder(settings: Settings) -> Path:
     """The folder of ComfyUI's input, output and temporary files."""
     return (settings.run_folder / "comfyui").absolute()
@@ -88,7 +106,7 @@ def input_limits(settings: Settings) -> Limits:
 
 def hints(settings: Settings, board: Board) -> Hints:
     """What the lock says of a model that is missing; it is read when that is asked."""
-    load = partial(lock.load, settings.lock)
+    load = partial(amendments.load, settings.lock, volume(settings))
     return Hints(load, settings.model_groups, board, downloads=settings.download_on_startup)
 
 

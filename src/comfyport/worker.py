@@ -32,8 +32,8 @@ from comfyport.jobs.job_id import job_id, job_name
 from comfyport.jobs.leftovers import Leftovers, nodes_cached
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
-from comfyport.models import lock
-from comfyport.models.volume import Volume
+from comfyport.models import amendments
+from comfyport.models.lock import Entry
 from comfyport.settings import Settings
 from comfyport.startup import Download, Report, warm_up
 from comfyport.status import Board
@@ -52,7 +52,7 @@ class Worker:
         self.settings = settings
         self.environ = dict(environ)
         self.board = Board(settings.run_folder)
-        self.volume = Volume(settings.volume_folder, staging=settings.staging)
+        self.volume = wiring.volume(settings)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
         self._started = False
@@ -62,7 +62,7 @@ class Worker:
 
     async def __aenter__(self) -> Self:
         """Starts everything side by side. Raises ComfyportError if something cannot even be started."""
-        entries = lock.load(self.settings.lock).choose(self.settings.model_groups) if self._downloads else ()
+        entries = self._entries() if self._downloads else ()
         async with AsyncExitStack() as stack:
             if not self.settings.comfyui_url:
                 await self._check_machine()
@@ -182,6 +182,9 @@ class Worker:
             settings.job_timeout,
             settings.comfy_org_api_key.reveal(),
         )
+
+    def _entries(self) -> tuple[Entry, ...]:
+        return amendments.choose(self.settings.lock, self.volume, self.settings.model_groups)
 
     @property
     def _downloads(self) -> bool:
