@@ -7,7 +7,7 @@ The protocol is not public and changes between releases: use it with that versio
 - Deploying: the order of RPCs and the fields the client insists on (`function_data` with a ranked function,
   method handles with `use_method_name`) were read off runs of the real client.
 - Images: nothing is built. Layers, context files and build arguments are recorded; a build ends with an error
-  where Modal's builder would (`dockerfile.py` says on what grounds). ENTRYPOINT is recorded, never run.
+  where Modal's builder would (`emulators/modal_builder` says on what grounds). ENTRYPOINT is recorded, never run.
 - Containers: the real `modal._container_entrypoint` in the local Python, with the uploaded files, Volumes,
   Secrets and the image's ENV in place (`containers.py`). What the image installs is not there: the
   container sees this machine's packages. No GPU is given and no CPU or memory limit set.
