@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulators.modal_builder.__main__ import check
+from emulators.modal_builder.check import check
 from emulators.modal_builder.dockerfile import Instruction, flags_and_words, instructions
 from tests.conftest import ROOT
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -35,6 +35,7 @@ class ModalEmulator:
     env: variables that every container gets, on top of everything else.
     volumes: folders on disk to use for named Volumes; others live in a temporary folder.
     proxy_tokens: accepted Modal-Key to Modal-Secret, for `requires_proxy_auth`.
+    environments: those of the workspace; the first is its default.
     image_builder_version: what the workspace is set to; decides how the client packs images.
     most_containers: how many containers one function gets at most, whatever it asks for.
     web_seconds: how long a web request waits before it is answered with a 303 (Modal: 150).
@@ -50,6 +51,7 @@ class ModalEmulator:
         env: Mapping[str, str] | None = None,
         volumes: Mapping[str, Path] | None = None,
         proxy_tokens: Mapping[str, str] | None = None,
+        environments: Sequence[str] = ("main",),
         image_builder_version: str = "2025.06",
         most_containers: int = 4,
         web_seconds: float = 150.0,
@@ -62,6 +64,7 @@ class ModalEmulator:
             env=env or {},
             volumes={name: Path(folder).absolute() for name, folder in (volumes or {}).items()},
             proxy_tokens=proxy_tokens or {},
+            environments=environments,
             image_builder_version=image_builder_version,
             most_containers=most_containers,
             web_seconds=web_seconds,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulators.modal_builder import dockerfile
-from emulators.modal_builder.__main__ import check
+from emulators.modal_builder.check import check
 from emulators.modal_builder.context import Uploaded
 from emulators.modal_builder.rules import Problem, first_refusal
 from tests.conftest import ROOT
