@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import modal
+
 from scripts.modal_loop import commands, preflight
 from scripts.modal_loop.door import Door, NoAnswer
 from scripts.modal_loop.findings import Finding, fail, ok, told
@@ -42,18 +44,32 @@ def findings(target: Target, options: argparse.Namespace) -> Iterator[Finding]:
         blocked = blocked or finding.state == "FAIL"
     if blocked:
         return
-    deployed = commands.modal(
-        *("deploy", "--env", target.environment, str(ENTRY)), seconds=options.deploy_timeout, show=True
-    )
-    if not deployed.ok:
-        yield fail("deploy", deployed.failure, f"Read the log above; then scripts/modal-diagnose.sh{target.option}")
+    place = _deployed_address(target) if options.no_deploy else _deploy(target, options.deploy_timeout)
+    if isinstance(place, Finding):
+        yield place
         return
-    address = _ADDRESS.search(deployed.output)
+    yield ok("deploy", f"{target.settings.app} is at {place}")
+    yield from _answers(Door(place.rstrip("/"), os.environ.get(KEY, "")), target, options, job)
+
+
+def _deploy(target: Target, seconds: float) -> str | Finding:
+    """Deploys; the address of the HTTP face, or why there is none."""
+    done = commands.modal("deploy", "--env", target.environment, str(ENTRY), seconds=seconds, show=True)
+    if not done.ok:
+        return fail("deploy", done.failure, f"Read the log above; then scripts/modal-diagnose.sh{target.option}")
+    address = _ADDRESS.search(done.output)
     if address is None:
-        yield fail("deploy", "modal named no address of `api`.", f"modal app list{target.option}, and its dashboard")
-        return
-    yield ok("deploy", f"{target.settings.app} is at {address[1]}")
-    yield from _answers(Door(address[1].rstrip("/"), os.environ.get(KEY, "")), target, options, job)
+        return fail("deploy", "modal named no address of `api`.", f"scripts/modal-deploy.sh{target.option} --no-deploy")
+    return address[1]
+
+
+def _deployed_address(target: Target) -> str | Finding:
+    """The address of what is deployed already, or why there is none."""
+    function = modal.Function.from_name(target.settings.app, "api", environment_name=target.environment)
+    try:
+        return function.get_web_url() or ""
+    except modal.exception.Error as error:
+        return fail("deploy", str(error), "Leave --no-deploy out.")
 
 
 def _answers(door: Door, target: Target, options: argparse.Namespace, job: dict[str, Any] | None) -> Iterator[Finding]:
@@ -107,6 +123,7 @@ def _options() -> argparse.Namespace:
     options = parser("deploy", __doc__ or "")
     shipped = ROOT / "examples" / "without-models" / "job.json"
     options.add_argument("--job", type=Path, default=shipped, metavar="FILE", help="a job, or a workflow in API format")
+    options.add_argument("--no-deploy", action="store_true", help="only ask and try what is deployed already")
     options.add_argument("--no-job", action="store_true", help="send none: no GPU is started")
     options.add_argument("--deploy-timeout", type=float, default=3600, metavar="S", help="seconds, 3600; it builds")
     options.add_argument("--health-timeout", type=float, default=300, metavar="S", help="seconds until it answers, 300")

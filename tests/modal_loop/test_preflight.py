@@ -1,5 +1,6 @@
 """scripts/modal-preflight.sh: says what is missing before anything is deployed, and what to do about it."""
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -15,23 +16,29 @@ def platform() -> Iterator[ModalEmulator]:
         yield emulator
 
 
-def test_an_account_with_all_that_is_needed_passes(platform: ModalEmulator):
-    done = program("preflight", platform)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "FAIL" not in done.stdout
-    assert states(done).keys() >= {"client", "dockerfile", "profile", "token", "environment", "secret", "volume"}
+@pytest.fixture(scope="module")
+def looked(platform: ModalEmulator) -> "subprocess.CompletedProcess[str]":
+    return program("preflight", platform)
 
 
-def test_a_volume_that_does_not_exist_yet_is_no_failure(platform: ModalEmulator):
-    done = program("preflight", platform)
+def test_an_account_with_all_that_is_needed_passes(looked: "subprocess.CompletedProcess[str]"):
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    assert "FAIL" not in looked.stdout
+    assert states(looked).keys() >= {"client", "dockerfile", "profile", "token", "environment", "secret", "volume"}
 
-    assert states(done)["volume"] == "note"
-    assert "modal run --env main modal_entry.py::download_models" in advice(done)
+
+def test_a_volume_that_does_not_exist_yet_is_no_failure(looked: "subprocess.CompletedProcess[str]"):
+    assert states(looked)["volume"] == "note"
+    assert "modal run --env main modal_entry.py::download_models" in advice(looked)
 
 
-def test_a_key_that_the_lock_may_need_is_missed(platform: ModalEmulator):
-    assert "comfyport has no HF_TOKEN" in program("preflight", platform).stdout
+def test_a_key_that_the_lock_may_need_is_missed(looked: "subprocess.CompletedProcess[str]"):
+    assert "comfyport has no HF_TOKEN" in looked.stdout
+
+
+def test_nothing_is_created_and_no_key_is_shown(platform: ModalEmulator, looked: "subprocess.CompletedProcess[str]"):
+    assert "hf_a_token" not in looked.stdout + looked.stderr
+    assert not {"AppCreate", "SecretUpdate", "FunctionCreate"} & set(platform.calls)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +85,3 @@ def test_a_setting_that_is_no_such_value_is_a_usage_error(platform: ModalEmulato
 
     assert done.returncode == 2
     assert "COMFYPORT_MODAL_TIMEOUT" in done.stderr
-
-
-def test_nothing_is_created_and_no_key_is_shown(platform: ModalEmulator):
-    done = program("preflight", platform)
-
-    assert "hf_a_token" not in done.stdout + done.stderr
-    assert not {"AppCreate", "SecretUpdate", "FunctionCreate"} & set(platform.calls)
