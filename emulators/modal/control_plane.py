@@ -8,6 +8,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
+from emulators.modal import shell
 from emulators.modal.apps import App, Apps, LogLine
 from emulators.modal.calls import Calls, Input
 from emulators.modal.container_door import ContainerDoor
@@ -20,6 +21,7 @@ from emulators.modal.report import Record, Reporter
 from emulators.modal.rpc import Journal, Switchboard
 from emulators.modal.scheduler import Scheduler
 from emulators.modal.secret_store import Secrets
+from emulators.modal.shell import Shell
 from emulators.modal.volumes import Volumes
 from emulators.modal.web import Site, WebDoor
 
@@ -64,6 +66,7 @@ class ControlPlane:
             stopped=self._stopped,
         )
         self.functions.apps = self.apps
+        self.shell = Shell(lambda: self.containers)
         self.inspection = Inspection(options.environments, self.apps, self.functions, lambda: self.containers)
         self.scheduler = Scheduler[Input](self._definition, self._launch, options.most_containers)
         self.calls = Calls(self.scheduler)
@@ -81,6 +84,11 @@ class ControlPlane:
         """The service that clients talk to."""
         return Switchboard(self._rooms(), self.journal)
 
+    @property
+    def router(self) -> Switchboard:
+        """The service that commands for running containers go to."""
+        return Switchboard([self.shell], self.journal, shell.SERVICE)
+
     async def close(self) -> None:
         """Ends every container, in good order where they follow the request, and the web sites."""
         for app in self.apps.by_id.values():
@@ -93,7 +101,7 @@ class ControlPlane:
         return [
             *(self.apps, self.functions, self.calls, self.images),
             *(self.volumes, self.secrets, self.mounts, self.blobs),
-            self.inspection,
+            *(self.inspection, self.shell),
         ]
 
     def _web_address(self, app: App, function: str, method: str) -> str:

@@ -194,6 +194,10 @@ class ModalEmulator:
         self._listener = Listener(self._plane.switchboard)
         self._port = free_port()
         await self._listener.start(host="127.0.0.1", port=self._port)
+        self._router = Listener(self._plane.router)
+        port = free_port()
+        await self._router.start(host="127.0.0.1", port=port)
+        self._plane.shell.url = f"http://127.0.0.1:{port}"
         app = web.Application(client_max_size=0)
         app.add_routes(self._plane.blobs.routes())
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -204,6 +208,7 @@ class ModalEmulator:
     async def _stop(self) -> None:
         await self._plane.close()
         await self._listener.close()
+        await self._router.close()
         await stop_accepting(self._http)
         await self._http.cleanup()
 

@@ -24,8 +24,8 @@ SECONDS = 60.0
 LOG_LINES = 500
 SHOWN_LINES = 20
 ASKED_CONTAINERS = 3
-# What a container is asked: the notice board, the Volume, the GPU, what runs.
-QUESTIONS = "cat /run/comfyport/status.json; echo; ls -la /cache/models; nvidia-smi -L; ps aux | head -20"
+# What a container is asked: what it is made of and sees, and what its worker has written on its notice board.
+QUESTIONS = "comfyport doctor; cat /run/comfyport/status.json 2>/dev/null"
 _BAD = re.compile(r"\b(error|critical|traceback|exception|out of memory|killed)\b", re.IGNORECASE)
 
 
@@ -122,7 +122,7 @@ def _containers(target: Target, app_id: str) -> Iterator[Finding]:
         command = ("container", "exec", "--no-pty", name, "--", "sh", "-c", QUESTIONS)
         done = commands.modal(*command, seconds=SECONDS, show=True)
         if done.ok:
-            yield ok("container", f"{name} answered, above. A shell in it: modal shell {name}")
+            yield ok("container", f"What {name} says of itself stands above. A shell in it: modal shell {name}")
         else:
             yield note("container", f"{name} cannot be asked: {done.failure}", f"modal shell {name}")
 
