@@ -16,16 +16,15 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grpclib import Status
 from modal_proto import api_pb2
 
 from emulators.modal.mounts import MountedFile
-from emulators.modal.rpc import Listener, Switchboard, refused
+from emulators.modal.rpc import Listener, Switchboard
 from emulators.modal.volumes import Volume
 
 RUNTIME = (sys.executable, "-m", "modal._container_entrypoint")
@@ -59,7 +58,7 @@ class Inside:
     folder: Path
     variables: dict[str, str]
 
-    async def run(self, command: Sequence[str]) -> asyncio.subprocess.Process:
+    async def run(self, *command: str) -> asyncio.subprocess.Process:
         """Starts `command` in a process group of its own; its output is read through pipes."""
         return await asyncio.create_subprocess_exec(
             *self.launcher,
@@ -95,7 +94,6 @@ class Container:
     ready: bool = False
     failure: Any = None
     exit_code: int | None = None
-    started_at: float = field(default_factory=time.time)
     cancelled: asyncio.Queue[list[str]] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
@@ -103,6 +101,7 @@ class Container:
     _beside: list[asyncio.subprocess.Process] = field(default_factory=list)
     _life: asyncio.Task[None] | None = None
     _killer: asyncio.TimerHandle | None = None
+    started_at: float = field(default_factory=time.time)
 
     @property
     def restore_state(self) -> Path:
@@ -128,11 +127,11 @@ class Container:
         loop = asyncio.get_running_loop()
         self._killer = self._killer or loop.call_later(self.grace, self.kill)
 
-    async def run_beside(self, command: Sequence[str]) -> asyncio.subprocess.Process:
-        """Starts a program that finds what the container's own finds, and ends with it."""
+    async def run_beside(self, *command: str) -> asyncio.subprocess.Process | None:
+        """Starts a program that finds what the container's own finds, and ends with it; None before that is up."""
         if self._inside is None:
-            raise refused(Status.FAILED_PRECONDITION, f"The container {self.task_id} is not up yet.")
-        program = await self._inside.run(command)
+            return None
+        program = await self._inside.run(*command)
         self._beside.append(program)
         return program
 
@@ -164,7 +163,7 @@ class Container:
             folder=root,
             variables=self._environment(root, server_url, arguments),
         )
-        process = self._process = await self._inside.run(RUNTIME)
+        process = self._process = await self._inside.run(*RUNTIME)
         if self.ordered:
             self._kill_group()
         seconds = self.layout.arguments.function_def.startup_timeout_secs

@@ -43,7 +43,9 @@ class Shell:
 
     async def task_exec_start(self, request: task_command_router_pb2.TaskExecStartRequest) -> Any:
         """Starts a program beside the container's own, with the same files and variables."""
-        process = await self._require(request.task_id).run_beside(list(request.command_args))
+        process = await self._require(request.task_id).run_beside(*request.command_args)
+        if process is None:
+            raise refused(Status.FAILED_PRECONDITION, f"The container {request.task_id!r} is not up yet.")
         command = self._commands[request.exec_id] = Command(process)
         for number, stream in ((_STDOUT, process.stdout), (_STDERR, process.stderr)):
             if stream is not None:

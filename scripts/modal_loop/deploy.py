@@ -16,11 +16,10 @@ from typing import Any
 import modal
 
 from scripts.modal_loop import commands, preflight
-from scripts.modal_loop.door import Door, NoAnswer
+from scripts.modal_loop.door import KEY, PROXY_KEY, PROXY_SECRET, Door, NoAnswer, credentials
 from scripts.modal_loop.findings import Finding, fail, ok, told
 from scripts.modal_loop.target import ENTRY, ROOT, Target, chosen, parser
 
-KEY = "COMFYPORT_API_KEY"
 # modal 1.6 prints the address on the line below the function's, older ones behind =>.
 _ADDRESS = re.compile(r"Created (?:web )?function api\b[^\n]*?(?:=>|\n[^\n]*?)\s*(https?://[^\s()]+)", re.IGNORECASE)
 
@@ -49,7 +48,7 @@ def findings(target: Target, options: argparse.Namespace) -> Iterator[Finding]:
         yield place
         return
     yield ok("deploy", f"{target.settings.app} is at {place}")
-    yield from _answers(Door(place.rstrip("/"), os.environ.get(KEY, "")), target, options, job)
+    yield from _answers(Door(place.rstrip("/"), credentials(os.environ)), target, options, job)
 
 
 def _deploy(target: Target, seconds: float) -> str | Finding:
@@ -102,7 +101,10 @@ def _answers(door: Door, target: Target, options: argparse.Namespace, job: dict[
 
 def _about_no_answer(said: str, log: str) -> str:
     if " 401" in said:
-        return f"Export the {KEY} that the Secret holds, and try again."
+        return (
+            f"Export the {KEY} that the Secret holds, or, where Modal's proxy auth guards the door, {PROXY_KEY} and "
+            f"{PROXY_SECRET}; then add --no-deploy."
+        )
     return f"{log} tells why. A first start may take minutes: --job-timeout gives it longer."
 
 
@@ -110,7 +112,7 @@ def _job(options: argparse.Namespace) -> dict[str, Any] | Finding | None:
     """The job that shall be sent, None if none shall; or why it cannot be."""
     if options.no_job:
         return None
-    if not os.environ.get(KEY):
+    if not credentials(os.environ):
         return fail("job", f"{KEY} is not set here.", f"export {KEY}=... as in the Secret, or add --no-job")
     try:
         job = json.loads(options.job.read_text(encoding="utf-8"))

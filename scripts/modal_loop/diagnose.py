@@ -5,6 +5,7 @@ something was, with 2 for wrong usage.
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import modal
 from modal.config import config
 
 from scripts.modal_loop import commands, preflight
-from scripts.modal_loop.door import Door, NoAnswer
+from scripts.modal_loop.door import Door, NoAnswer, credentials
 from scripts.modal_loop.findings import Finding, fail, note, ok, skip, told
 from scripts.modal_loop.target import Target, chosen, parser
 
@@ -85,7 +86,8 @@ def _door(target: Target) -> Finding:
     try:
         function = modal.Function.from_name(target.settings.app, "api", environment_name=target.environment)
         url = function.get_web_url()
-        return ok("door", f"{url} answers {json.dumps(Door((url or '').rstrip('/')).health())}")
+        health = Door((url or "").rstrip("/"), credentials(os.environ)).health()
+        return ok("door", f"{url} answers {json.dumps(health)}")
     except NoAnswer as error:
         return fail("door", str(error), f"Read {log}; the container of `api` does not start.")
     except modal.exception.Error as error:

@@ -4,13 +4,16 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 REQUEST_SECONDS = 30.0
 PAUSE_SECONDS = 2.0
 UNDER_WAY = ("IN_QUEUE", "IN_PROGRESS")
+
+# The API's key, and the two halves of a proxy auth token for a door that Modal itself guards.
+KEY, PROXY_KEY, PROXY_SECRET = "COMFYPORT_API_KEY", "COMFYPORT_PROXY_KEY", "COMFYPORT_PROXY_SECRET"
 
 JsonObject = dict[str, Any]
 
@@ -21,10 +24,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Door:
-    """The HTTP face at `url`; `key` opens it."""
+    """The HTTP face at `url`, without a slash at its end; `credentials` are the headers that open it."""
 
     url: str
-    key: str = ""
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
 
     def health(self) -> JsonObject:
         """What GET /health tells. Raises NoAnswer."""
@@ -53,8 +56,8 @@ class Door:
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
-        if self.key:
-            request.add_header("Authorization", f"Bearer {self.key}")
+        for name, value in self.credentials.items():
+            request.add_header(name, value)
         try:
             with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:  # noqa: S310
                 content = json.load(answer)
@@ -65,6 +68,16 @@ class Door:
         if not isinstance(content, dict):
             raise NoAnswer(f"{path} answered with something that is no JSON object")
         return content
+
+
+def credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """The headers that what is set in a shell makes."""
+    headers = {}
+    if key := environ.get(KEY):
+        headers["Authorization"] = f"Bearer {key}"
+    if environ.get(PROXY_KEY) and environ.get(PROXY_SECRET):
+        headers |= {"Modal-Key": environ[PROXY_KEY], "Modal-Secret": environ[PROXY_SECRET]}
+    return headers
 
 
 def _repeated(ask: Callable[[], JsonObject], seconds: float) -> JsonObject:
