@@ -8,12 +8,14 @@ characters as `_`), which is set in any case.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +51,28 @@ class Hooks:
     gone: Callable[["Container"], None]
 
 
+@dataclass(frozen=True)
+class Inside:
+    """What programs in a container start with: a root directory of its own by way of `launcher`, folder, variables."""
+
+    launcher: tuple[str, ...]
+    folder: Path
+    variables: dict[str, str]
+
+    async def run(self, *command: str) -> asyncio.subprocess.Process:
+        """Starts `command` in a process group of its own; its output is read through pipes."""
+        return await asyncio.create_subprocess_exec(
+            *self.launcher,
+            *command,
+            cwd=self.folder,
+            env=self.variables,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+
+
 @dataclass(eq=False)
 class Container:
     """One container. `failure` is what its runtime reported about a start that failed.
@@ -74,8 +98,11 @@ class Container:
     cancelled: asyncio.Queue[list[str]] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
+    _inside: Inside | None = None
+    _beside: list[asyncio.subprocess.Process] = field(default_factory=list)
     _life: asyncio.Task[None] | None = None
     _killer: asyncio.TimerHandle | None = None
+    started_at: float = field(default_factory=time.time)
 
     @property
     def restore_state(self) -> Path:
@@ -101,6 +128,14 @@ class Container:
         loop = asyncio.get_running_loop()
         self._killer = self._killer or loop.call_later(self.grace, self.kill)
 
+    async def run_beside(self, *command: str) -> asyncio.subprocess.Process | None:
+        """Starts a program that finds what the container's own finds, and ends with it; None before that is up."""
+        if self._inside is None:
+            return None
+        program = await self._inside.run(*command)
+        self._beside.append(program)
+        return program
+
     async def _live(self) -> None:
         socket = self.home / "control.sock"
         listener = Listener(self.door(self))
@@ -125,16 +160,12 @@ class Container:
         root = self._lay_out()
         arguments = self.home / "arguments.pb"
         arguments.write_bytes(self.layout.arguments.SerializeToString())
-        command = (*LAUNCHER, str(self._plan(root)), *RUNTIME) if self.isolated else RUNTIME
-        process = self._process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=root,
-            env=self._environment(root, server_url, arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        self._inside = Inside(
+            launcher=(*LAUNCHER, str(self._plan(root))) if self.isolated else (),
+            folder=root,
+            variables=self._environment(root, server_url, arguments),
         )
+        process = self._process = await self._inside.run(*RUNTIME)
         if self.ordered:
             self._kill_group()
         seconds = self.layout.arguments.function_def.startup_timeout_secs
@@ -176,11 +207,11 @@ class Container:
         self._kill_group()
 
     def _kill_group(self) -> None:
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        beside = [program for program in self._beside if program.returncode is None]
+        for process in (self._process, *beside):
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def _lay_out(self) -> Path:
         """Copies the uploaded files into a folder of the container's own; returns what plays `/root`."""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -35,6 +35,7 @@ class ModalEmulator:
     env: variables that every container gets, on top of everything else.
     volumes: folders on disk to use for named Volumes; others live in a temporary folder.
     proxy_tokens: accepted Modal-Key to Modal-Secret, for `requires_proxy_auth`.
+    environments: those of the workspace; the first is its default.
     image_builder_version: what the workspace is set to; decides how the client packs images.
     most_containers: how many containers one function gets at most, whatever it asks for.
     web_seconds: how long a web request waits before it is answered with a 303 (Modal: 150).
@@ -51,6 +52,7 @@ class ModalEmulator:
         env: Mapping[str, str] | None = None,
         volumes: Mapping[str, Path] | None = None,
         proxy_tokens: Mapping[str, str] | None = None,
+        environments: Sequence[str] = ("main",),
         image_builder_version: str = "2025.06",
         most_containers: int = 4,
         web_seconds: float = 150.0,
@@ -64,6 +66,7 @@ class ModalEmulator:
             env=env or {},
             volumes={name: Path(folder).absolute() for name, folder in (volumes or {}).items()},
             proxy_tokens=proxy_tokens or {},
+            environments=environments,
             image_builder_version=image_builder_version,
             most_containers=most_containers,
             web_seconds=web_seconds,
@@ -194,6 +197,10 @@ class ModalEmulator:
         self._listener = Listener(self._plane.switchboard)
         self._port = free_port()
         await self._listener.start(host="127.0.0.1", port=self._port)
+        self._router = Listener(self._plane.router)
+        port = free_port()
+        await self._router.start(host="127.0.0.1", port=port)
+        self._plane.shell.url = f"http://127.0.0.1:{port}"
         app = web.Application(client_max_size=0)
         app.add_routes(self._plane.blobs.routes())
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -204,6 +211,7 @@ class ModalEmulator:
     async def _stop(self) -> None:
         await self._plane.close()
         await self._listener.close()
+        await self._router.close()
         await stop_accepting(self._http)
         await self._http.cleanup()
 
