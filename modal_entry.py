@@ -86,9 +86,12 @@ if settings.ui:
 
             page.start()
 
-        @modal.web_server(settings.comfyui_port, requires_proxy_auth=True)
-        def show(self) -> None:
+        @modal.asgi_app(requires_proxy_auth=True)
+        def show(self) -> Any:
             """ComfyUI's page itself, for those who bring a Modal-Key and its Modal-Secret."""
+            from comfyport.serve.modal_service import page
+
+            return page.show()
 
         @modal.exit()
         def stop(self) -> None:

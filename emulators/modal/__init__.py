@@ -15,7 +15,8 @@ The protocol is not public and changes between releases: use it with that versio
   after `scaledown_window`; `min_containers`, concurrency, retries, timeouts and cancelling are kept.
 - Volumes: one shared folder each; commits and reloads are recorded, their visibility rules not played.
 - Secrets: given to the emulator; unknown names and missing required keys are refused, as by the service.
-- Web: one loopback port per web function, through ASGI in the real runtime; 303 after 150 s (Modal's guide).
+- Web: one loopback port per web function, through ASGI in the real runtime, WebSockets too; 303 after 150 s
+  (Modal's guide).
 - Memory snapshots: for deployed Apps the runtime goes through its checkpoint and restore steps between the two
   kinds of enter hooks (connections closed, client made anew); no memory is saved, GPU snapshots are left out.
 

@@ -474,7 +474,6 @@ class ModalSettings(FromEnvironment):
     model_groups: tuple[str, ...] = setting(
         "MODEL_GROUPS", (), "Groups of the lock that the containers on Modal fetch.", as_words
     )
-    comfyui_port: int = setting("COMFYUI_PORT", 8188, "The port of ComfyUI in its containers.", as_port)
 
     @property
     def page_gpu(self) -> tuple[str, ...]:

@@ -32,14 +32,13 @@ class Installation:
 
 @dataclass(frozen=True)
 class Launch:
-    """In what a ComfyUI differs from a worker's, which answers its own container alone and keeps nothing.
+    """In what a ComfyUI differs from a worker's, which has a GPU from its start and keeps nothing.
 
-    `through`: a program and its arguments that becomes main.py; `listen`: the address it listens on; `kept`: where its
-    users' settings, workflows, inputs and outputs are kept.
+    `through`: a program and its arguments that becomes main.py; `kept`: where its users' settings, workflows, inputs
+    and outputs are kept.
     """
 
     through: tuple[str, ...] = ()
-    listen: str = "127.0.0.1"
     kept: Path | None = None
 
 
@@ -95,12 +94,12 @@ class Folders:
 def command(
     installation: Installation, folders: Folders, extra_paths: Path, *, port: int, device: str, launch: Launch = WORKER
 ) -> tuple[str, ...]:
-    """ComfyUI's command line."""
+    """ComfyUI's command line; it listens on 127.0.0.1 only."""
     return (
         str(installation.python),
         *launch.through,
         str(installation.directory / "main.py"),
-        f"--listen={launch.listen}",
+        "--listen=127.0.0.1",
         f"--port={port}",
         "--disable-auto-launch",
         f"--base-directory={folders.base}",

@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import threading
 from typing import Any
 
-import modal
-
 from comfyport.serve import host, logs
+from comfyport.serve.modal_service import service
 from comfyport.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,7 +25,7 @@ def start(volume: Any) -> None:
     worker = host.shared()
     asyncio.run(worker.wait_ready())
     volume.commit()
-    threading.Thread(target=_leave_when_worn_out, args=(worker,), name="out-of-service", daemon=True).start()
+    service.leave_when(lambda: asyncio.run(worker.wait_worn_out()))
 
 
 def reload(volume: Any) -> None:
@@ -39,10 +37,3 @@ def reload(volume: Any) -> None:
         volume.reload()
     except RuntimeError as error:
         logger.warning("the Volume stays as it was when this container got it: %s", error)
-
-
-def _leave_when_worn_out(worker: host.Host) -> None:
-    """Takes the container out of service once its ComfyUI is given up: jobs that wait go to another one."""
-    error = asyncio.run(worker.wait_worn_out())
-    logger.error("this container takes no more jobs: %s", error.message)
-    modal.experimental.stop_fetching_inputs()

@@ -1,7 +1,7 @@
 """ComfyUI's own page on Modal: one ComfyUI with the Volume's models, whose users' files are kept there too (modal 1.6).
 
-No job comes here, so there is no worker: nothing is cleared away, and no API is served beside ComfyUI's own. It listens
-on all addresses, because Modal's `web_server` comes in through the container's; who may see it is Modal's to say.
+No job comes here, so there is no worker: nothing is cleared away, and no API is served beside ComfyUI's own. Who may
+see it is Modal's to say, before a request gets here.
 """
 
 import asyncio
@@ -13,14 +13,17 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 import aiohttp
+from starlette.applications import Starlette
 
 from comfyport import wiring
 from comfyport.comfyui import gpu
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Launch
+from comfyport.errors import ComfyUIError
 from comfyport.models import lock
 from comfyport.models.volume import Volume
 from comfyport.serve import logs
+from comfyport.serve.modal_service import proxy, service
 from comfyport.settings import Settings
 from comfyport.startup import Download
 from comfyport.status import Board
@@ -45,6 +48,11 @@ class Page:
         self._thread.start()
         self._do(self._start())
         return self
+
+    def wait_failure(self) -> ComfyUIError:
+        """Returns why there will be no ComfyUI any more, as soon as that is clear; blocks."""
+        failure: ComfyUIError = self._do(self.comfyui.wait_failure())
+        return failure
 
     def stop(self) -> None:
         """Ends both."""
@@ -78,14 +86,14 @@ class Page:
                 client.url,
                 ready=client.answers,
                 notice=lambda health: board.write("comfyui", health.as_section()),
-                launch=Launch(listen="0.0.0.0", kept=volume.root.absolute() / KEPT),  # noqa: S104 - see above
+                launch=Launch(kept=volume.root.absolute() / KEPT),
             )
-            comfyui = await stack.enter_async_context(made)
-            await comfyui.wait_ready()
+            self.comfyui = await stack.enter_async_context(made)
+            await self.comfyui.wait_ready()
             self._stack = stack.pop_all()
 
-    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 _shown: Page | None = None
@@ -97,6 +105,12 @@ def start() -> None:
     settings = Settings.load()
     logs.configure(settings.log_level)
     _shown = Page(settings).start()
+    service.leave_when(_shown.wait_failure)
+
+
+def show() -> Starlette:
+    """The application that shows this container's ComfyUI."""
+    return proxy.build(f"http://127.0.0.1:{Settings.load().comfyui_port}")
 
 
 def stop() -> None:
