@@ -376,6 +376,15 @@ class ClientSettings(FromEnvironment):
     runpod_api_key: Secret = setting(
         "RUNPOD_API_KEY", Secret(""), "For `comfyport run --endpoint runpod:ID`: RunPod's key.", Secret
     )
+    proxy_key: Secret = setting(
+        "COMFYPORT_PROXY_KEY",
+        Secret(""),
+        "For `scripts/modal_page.py`: the token ID (`wk-…`) of a proxy auth token of Modal's.",
+        Secret,
+    )
+    proxy_secret: Secret = setting(
+        "COMFYPORT_PROXY_SECRET", Secret(""), "For `scripts/modal_page.py`: that token's secret (`ws-…`).", Secret
+    )
     runpod_base_url: str = setting(
         "RUNPOD_ENDPOINT_BASE_URL",
         "https://api.runpod.ai/v2",

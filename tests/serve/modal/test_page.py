@@ -3,6 +3,9 @@
 import asyncio
 import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import requests
 
 from emulators.modal import ModalEmulator
 from tests import workflows
-from tests.conftest import free_port
+from tests.conftest import ROOT, free_port
 from tests.serve.modal.deploying import PROXY, deployed, image_environ
 
 pytestmark = pytest.mark.timeout(200)
@@ -56,13 +59,13 @@ def test_a_workflow_runs_on_the_page_and_its_pictures_are_kept_on_the_volume(pla
     async def run() -> list[str]:
         async with (
             aiohttp.ClientSession(headers=PROXY) as session,
-            session.ws_connect(f"{url}/ws?clientId=me") as socket,
+            session.ws_connect(f"{url}/ws?clientId=me") as connected,
         ):
             body = {"prompt": workflows.scaled(1), "client_id": "me"}
             async with session.post(f"{url}/prompt", json=body) as queued:
                 assert queued.status == 200
             seen = []
-            async for message in socket:
+            async for message in connected:
                 seen.append(json.loads(message.data)["type"] if message.type is aiohttp.WSMsgType.TEXT else "picture")
                 if seen[-1] in ("execution_success", "execution_error"):
                     break
@@ -92,6 +95,59 @@ def test_many_requests_have_one_container_which_ends_when_no_page_is_open(platfo
 
     assert statuses == [200] * 8
     assert len([page for page in pages if page["exit_code"] is None]) == 1
+
+
+@pytest.fixture
+def near(url: str) -> Iterator[str]:
+    """The address of a door on this machine to the page."""
+    port = free_port()
+    token = {"COMFYPORT_PROXY_KEY": PROXY["Modal-Key"], "COMFYPORT_PROXY_SECRET": PROXY["Modal-Secret"]}
+    script = ROOT / "scripts" / "modal_page.py"
+    program = subprocess.Popen([sys.executable, script, url, f"--port={port}"], env=os.environ | token)
+    while not listens(port):
+        assert program.poll() is None
+    yield f"http://127.0.0.1:{port}"
+    program.terminate()
+    program.wait(10)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_browser_on_this_machine_sees_the_page_through_a_door_that_has_the_key(near: str):
+    async def greeting() -> str:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{near}/ws", origin=near) as connected:
+            return str(json.loads((await connected.receive()).data)["type"])
+
+    page = requests.get(near, timeout=100)
+
+    assert (page.status_code, "ComfyUI" in page.text) == (200, True)
+    assert asyncio.run(asyncio.wait_for(greeting(), 60)) == "status"
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://example.com"}, {"Host": "example.com"}], ids=["page", "name"])
+def test_the_door_on_this_machine_does_not_open_to_other_sites(near: str, headers: dict[str, str]):
+    async def connect() -> int:
+        async with aiohttp.ClientSession() as session:
+            try:
+                await session.ws_connect(f"{near}/ws", headers=headers)
+            except aiohttp.WSServerHandshakeError as error:
+                return error.status
+            return 101
+
+    assert requests.get(f"{near}/system_stats", headers=headers, timeout=60).status_code == 403
+    assert asyncio.run(asyncio.wait_for(connect(), 60)) == 403
+
+
+def test_a_door_without_a_key_says_which_variable_it_wants(url: str):
+    script = ROOT / "scripts" / "modal_page.py"
+
+    done = subprocess.run([sys.executable, script, url], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert "COMFYPORT_PROXY_KEY" in done.stderr
 
 
 @pytest.mark.skipif("COMFYUI_DIR" not in os.environ, reason="the emulator of ComfyUI keeps no user's files")

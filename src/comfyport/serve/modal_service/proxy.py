@@ -28,8 +28,13 @@ _USER_FILE = re.compile(r"((?:/api)?/userdata/)(.+?)(?:(/move/)(.+))?", re.DOTAL
 _TRY_AGAIN = 1012
 
 
-def build(target: str, *, headers: Mapping[str, str] | None = None) -> Starlette:
-    """An application that shows the server at `target`, which gets `headers` besides those of each request."""
+def build(
+    target: str, *, headers: Mapping[str, str] | None = None, withheld: frozenset[str] = frozenset()
+) -> Starlette:
+    """An application that shows the server at `target`, which gets each request's headers but those `withheld`.
+
+    `headers` are sent in place of a request's own of the same names, or besides them.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -40,7 +45,7 @@ def build(target: str, *, headers: Mapping[str, str] | None = None) -> Starlette
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
         ) as session:
-            app.state.door = _Door(target, headers or {}, session)
+            app.state.door = _Door(target, headers or {}, withheld, session)
             yield
 
     async def request(request: Request) -> Response:
@@ -65,9 +70,12 @@ def encoded(path: str) -> str:
 class _Door:
     """Asks the server at `target`."""
 
-    def __init__(self, target: str, headers: Mapping[str, str], session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, target: str, headers: Mapping[str, str], withheld: frozenset[str], session: aiohttp.ClientSession
+    ) -> None:
         self._target = target
         self._headers = headers
+        self._dropped = _NEIGHBOURS | withheld | {name.lower() for name in headers}
         self._session = session
 
     async def request(self, request: Request) -> Response:
@@ -123,9 +131,8 @@ class _Door:
         return URL(self._target + path + (f"?{query}" if query else ""), encoded=True)
 
     def _kept(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        kept = [(name, text) for name, text in headers if name.lower() not in _NEIGHBOURS]
-        replaced = {name.lower() for name in self._headers}
-        return [*((name, text) for name, text in kept if name.lower() not in replaced), *self._headers.items()]
+        kept = ((name, text) for name, text in headers if name.lower() not in self._dropped)
+        return [*kept, *self._headers.items()]
 
 
 async def _to_server(socket: WebSocket, server: "aiohttp.ClientWebSocketResponse[Any]") -> None:
