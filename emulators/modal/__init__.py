@@ -19,6 +19,7 @@ The protocol is not public and changes between releases: use it with that versio
   (Modal's guide).
 - Memory snapshots: for deployed Apps the runtime goes through its checkpoint and restore steps between the two
   kinds of enter hooks (connections closed, client made anew); no memory is saved, GPU snapshots are left out.
+  Connections that lead out of a container just then are recorded.
 
 Assumed, because no client run shows it: the list of GPU names and the limit of 8, v1 for a Volume without a
 version, NOT_FOUND for missing Secret keys, the texts of refusals, timeouts and web errors, and the name of the

@@ -47,7 +47,7 @@ def client(platform: ModalEmulator, *arguments: str | Path, **settings: str) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from emulators.modal import ModalEmulator
 from tests.serve.modal.deploying import client, deployed, image_environ, job
 
-pytestmark = pytest.mark.timeout(300)
+# Deploying and starting containers, on a machine that may be busy: only a hang takes so long.
+pytestmark = pytest.mark.timeout(600)
 
 
 def wait_for(happened: object, platform: ModalEmulator) -> None:

@@ -18,7 +18,8 @@ from tests import workflows
 from tests.conftest import ROOT, free_port
 from tests.serve.modal.deploying import PROXY, deployed, image_environ
 
-pytestmark = pytest.mark.timeout(200)
+# Deploying and starting containers, on a machine that may be busy: only a hang takes so long.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +42,14 @@ def test_without_the_key_nobody_sees_the_page_and_no_container_starts(
 ):
     before = len(platform.containers)
 
-    answer = requests.get(url, headers=headers, timeout=60)
+    answer = requests.get(url, headers=headers, timeout=300)
 
     assert answer.status_code == 401
     assert len(platform.containers) == before
 
 
 def test_with_the_key_it_is_comfyuis_own_page(url: str):
-    page = requests.get(url, headers=PROXY, timeout=100)
+    page = requests.get(url, headers=PROXY, timeout=300)
 
     assert page.status_code == 200
     assert "text/html" in page.headers["Content-Type"]
@@ -71,7 +72,7 @@ def test_a_workflow_runs_on_the_page_and_its_pictures_are_kept_on_the_volume(pla
                     break
             return seen
 
-    seen = asyncio.run(asyncio.wait_for(run(), 100))
+    seen = asyncio.run(asyncio.wait_for(run(), 300))
 
     assert seen[-1] == "execution_success"
     kept = platform.volume_dir("comfyport-models") / "comfyui"
@@ -89,9 +90,9 @@ def test_many_requests_have_one_container_which_ends_when_no_page_is_open(platfo
 
             return await asyncio.gather(*(once() for _ in range(8)))
 
-    statuses = asyncio.run(asyncio.wait_for(look(), 100))
+    statuses = asyncio.run(asyncio.wait_for(look(), 300))
     pages = [container for container in platform.containers if container["function"] == "Page.*"]
-    asyncio.run(asyncio.wait_for(ended(platform), 60))
+    asyncio.run(asyncio.wait_for(ended(platform), 300))
 
     assert statuses == [200] * 8
     assert len([page for page in pages if page["exit_code"] is None]) == 1
@@ -121,10 +122,10 @@ def test_a_browser_on_this_machine_sees_the_page_through_a_door_that_has_the_key
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{near}/ws", origin=near) as connected:
             return str(json.loads((await connected.receive()).data)["type"])
 
-    page = requests.get(near, timeout=100)
+    page = requests.get(near, timeout=300)
 
     assert (page.status_code, "ComfyUI" in page.text) == (200, True)
-    assert asyncio.run(asyncio.wait_for(greeting(), 60)) == "status"
+    assert asyncio.run(asyncio.wait_for(greeting(), 300)) == "status"
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://example.com"}, {"Host": "example.com"}], ids=["page", "name"])
@@ -137,14 +138,14 @@ def test_the_door_on_this_machine_does_not_open_to_other_sites(near: str, header
                 return error.status
             return 101
 
-    assert requests.get(f"{near}/system_stats", headers=headers, timeout=60).status_code == 403
-    assert asyncio.run(asyncio.wait_for(connect(), 60)) == 403
+    assert requests.get(f"{near}/system_stats", headers=headers, timeout=300).status_code == 403
+    assert asyncio.run(asyncio.wait_for(connect(), 300)) == 403
 
 
 def test_a_door_without_a_key_says_which_variable_it_wants(url: str):
     script = ROOT / "scripts" / "modal_page.py"
 
-    done = subprocess.run([sys.executable, script, url], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, script, url], capture_output=True, text=True, check=False, timeout=300)
 
     assert done.returncode == 1
     assert "COMFYPORT_PROXY_KEY" in done.stderr
@@ -158,7 +159,7 @@ def test_a_workflow_that_is_saved_on_the_page_is_kept_on_the_volume(tmp_path: Pa
         saved = requests.post(
             f"{url}/api/userdata/workflows%2Fa b.json", json={"nodes": []}, headers=PROXY, timeout=100
         )
-        opened = requests.get(f"{url}/api/userdata/workflows%2Fa b.json", headers=PROXY, timeout=100)
+        opened = requests.get(f"{url}/api/userdata/workflows%2Fa b.json", headers=PROXY, timeout=300)
         kept = platform.volume_dir("comfyport-models") / "comfyui" / "user" / "default" / "workflows" / "a b.json"
 
         assert (saved.status_code, opened.json()) == (200, {"nodes": []})
@@ -172,9 +173,9 @@ async def ended(platform: ModalEmulator) -> None:
 
 
 def test_comfyui_ends_with_the_container(platform: ModalEmulator, url: str):
-    requests.get(url, headers=PROXY, timeout=100)
+    requests.get(url, headers=PROXY, timeout=300)
     log = platform.logs
 
-    asyncio.run(asyncio.wait_for(ended(platform), 60))
+    asyncio.run(asyncio.wait_for(ended(platform), 300))
 
     assert log.count("To see the GUI go to") == len(platform.containers)

@@ -1,5 +1,6 @@
 """A GPU container starts from a memory snapshot of ComfyUI, which has no GPU before it is restored."""
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,9 +8,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from emulators.hub import HubEmulator
+from emulators.hub.shelves import Repo
 from emulators.modal import ModalEmulator
-from tests.conftest import ROOT, picture
+from tests.conftest import ROOT, picture, write_lock
 from tests.serve.modal.deploying import client, deployed, image_environ, job
+
+# Deploying and starting containers, on a machine that may be busy: only a hang takes so long.
+pytestmark = pytest.mark.timeout(600)
 
 SMALL = ROOT / "tests" / "comfyui" / "small"
 # In the emulator's containers, the file whose appearance tells the runtime that it was restored.
@@ -40,7 +46,6 @@ def on_gpu(folder: Path, driver: Path, **more: str) -> dict[str, str]:
     return image_environ(folder, **gpu, **more)
 
 
-@pytest.mark.timeout(200)
 def test_comfyui_is_up_before_the_snapshot_and_has_its_gpu_after_it(driver: Path, tmp_path: Path):
     with deployed(on_gpu(tmp_path, driver), COMFYPORT_MODAL_SNAPSHOT="true") as platform:
         answer = job(platform)
@@ -55,7 +60,20 @@ def test_comfyui_is_up_before_the_snapshot_and_has_its_gpu_after_it(driver: Path
     assert logs.count("To see the GUI go to") == 1
 
 
-@pytest.mark.timeout(200)
+def test_nothing_leads_out_of_the_container_while_the_snapshot_is_taken(driver: Path, tmp_path: Path):
+    with HubEmulator({"owner/name": Repo({"a.safetensors": b"a model"})}) as hub:
+        image = on_gpu(tmp_path, driver, HF_ENDPOINT=hub.url, STARTUP_WAIT="all")
+        source = {"type": "huggingface", "repo": "owner/name", "revision": "main", "file": "a.safetensors"}
+        entry = {"directory": "checkpoints", "name": "a.safetensors", "sources": [source]}
+        write_lock(tmp_path / "models.lock.json", entry | {"sha256": hashlib.sha256(b"a model").hexdigest()})
+        with deployed(image, COMFYPORT_MODAL_SNAPSHOT="true") as platform:
+            job(platform)
+            downloaded = platform.volume_dir("comfyport-models") / "models" / "checkpoints" / "a.safetensors"
+
+            assert downloaded.read_bytes() == b"a model"
+            assert [checkpoint.connected_to for checkpoint in platform.checkpoints] == [[]]
+
+
 def test_a_comfyui_that_dies_after_the_restore_comes_back_with_the_gpu(driver: Path, tmp_path: Path):
     image = on_gpu(tmp_path, driver, COMFYUI_ARGS="--fault crash_during=1")
     with deployed(image, COMFYPORT_MODAL_SNAPSHOT="true") as platform:
@@ -66,7 +84,6 @@ def test_a_comfyui_that_dies_after_the_restore_comes_back_with_the_gpu(driver: P
     assert logs.count("waits for its GPU") == 1
 
 
-@pytest.mark.timeout(200)
 def test_a_comfyui_that_cannot_be_deferred_fails_the_start_and_says_what_to_do(driver: Path, tmp_path: Path):
     image = on_gpu(tmp_path, driver, CHANGED="device")
     with deployed(image, COMFYPORT_MODAL_SNAPSHOT="true") as platform:
@@ -79,14 +96,11 @@ def test_a_comfyui_that_cannot_be_deferred_fails_the_start_and_says_what_to_do(d
     assert "ContainerCheckpoint" not in calls
 
 
-@pytest.mark.timeout(200)
 def test_on_a_machine_without_gpu_a_snapshot_needs_no_deferring(tmp_path: Path):
     with deployed(image_environ(tmp_path), COMFYPORT_MODAL_SNAPSHOT="true") as platform:
         answer = job(platform)
-        health = requests.get(platform.web_url("comfyport", "api") + "/health", timeout=60)
 
     assert answer["images"]
-    assert health.ok
 
 
 def test_comfyui_ends_with_its_container_wherever_in_its_start_that_is(driver: Path, tmp_path: Path):
