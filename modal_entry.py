@@ -33,6 +33,7 @@ image = modal.Image.from_dockerfile(ROOT / "Dockerfile", context_dir=ROOT).env(
 volume = modal.Volume.from_name(settings.volume, create_if_missing=True, version=settings.volume_version)
 secret = modal.Secret.from_name(settings.secret, required_keys=["COMFYPORT_API_KEY"])
 common: dict[str, Any] = {"image": image, "secrets": [secret], "timeout": settings.timeout}
+common |= deployment.placement(settings)
 
 
 if modal.is_local() and (warning := deployment.cost_warning(settings)):

@@ -21,6 +21,7 @@ from comfyport.comfyui import gpu
 from comfyport.comfyui.attach import Deferred
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import WORKER, Launch
+from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import ComfyUI, Health, Supervised
 from comfyport.errors import ComfyUIError, SnapshotFailed
 from comfyport.models import lock
@@ -42,7 +43,8 @@ class Early:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Starts ComfyUI and waits for it. Raises SnapshotFailed."""
+        """Starts ComfyUI and waits for it. Raises PortInUse, or SnapshotFailed."""
+        require_free("127.0.0.1", self._settings.comfyui_port, setting="COMFYUI_PORT")
         async with AsyncExitStack() as stack:
             self._board.clear()
             # A connection that were kept open would be in the snapshot.

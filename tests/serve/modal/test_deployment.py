@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_every_setting_reaches_modal(tmp_path: Path):
     assert jobs["gpu"] == ["H100", "A100-80GB:2"]
     assert jobs["volumes"] == {"/cache": {"name": "studio-models", "version": 2, "read_only": False}}
     assert jobs["secrets"][0]["name"] == "studio-secret"
-    assert jobs["regions"] == page["regions"] == ["us-east", "eu"]
+    assert [function["regions"] for function in made.values()] == [["us-east", "eu"]] * len(made)
     assert (jobs["timeout"], jobs["startup_timeout"]) == (900, 1200)
     assert jobs["scaling"]["scaledown_window"] == 60
     assert (jobs["scaling"]["max_containers"], jobs["scaling"]["buffer_containers"]) == (5, 1)
@@ -102,6 +103,15 @@ def declared_in_container(settings: dict[str, str], folder: Path) -> Any:
         done = client(platform, "-m", "modal", "run", f"{ROOT / 'modal_entry.py'}::verify_models", **settings)
         assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "remote.json").read_text())
+
+
+def test_a_container_that_is_to_be_kept_is_ready_before_the_first_job(tmp_path: Path):
+    with deployed(image_environ(tmp_path), COMFYPORT_MODAL_MIN_CONTAINERS="1") as platform:
+        while "ready for jobs" not in platform.logs:
+            time.sleep(0.05)
+        containers = [container["function"] for container in platform.containers]
+
+    assert containers == ["ComfyUI.*"]
 
 
 def test_containers_that_always_run_are_warned_of_with_what_they_cost(tmp_path: Path):

@@ -33,7 +33,6 @@ def gpu_class(settings: ModalSettings) -> dict[str, Any]:
         "scaledown_window": _window("COMFYPORT_MODAL_SCALEDOWN", settings.scaledown_window),
         "startup_timeout": settings.start_timeout,
         "enable_memory_snapshot": settings.snapshot,
-        **placement(settings),
     }
 
 
@@ -46,7 +45,6 @@ def page_class(settings: ModalSettings) -> dict[str, Any]:
         "scaledown_window": _window("COMFYPORT_MODAL_UI_SCALEDOWN", settings.ui_scaledown_window),
         "startup_timeout": settings.start_timeout or settings.timeout,
         "timeout": PAGE_SECONDS,
-        **placement(settings),
     }
 
 

@@ -19,6 +19,7 @@ from comfyport import wiring
 from comfyport.comfyui import gpu
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Launch
+from comfyport.comfyui.ports import require_free
 from comfyport.errors import ComfyUIError
 from comfyport.models import lock
 from comfyport.models.volume import Volume
@@ -63,6 +64,7 @@ class Page:
 
     async def _start(self) -> None:
         settings, environ = self._settings, dict(os.environ)
+        require_free("127.0.0.1", settings.comfyui_port, setting="COMFYUI_PORT")
         if settings.device == "gpu":
             logger.info("GPU: %s", await gpu.check())
         volume = Volume(settings.volume_folder, staging=settings.staging)
