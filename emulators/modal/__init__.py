@@ -18,9 +18,11 @@ The protocol is not public and changes between releases: use it with that versio
   Not played: limits of v1 (inodes, five committers), a Volume that looks empty while it reloads.
 - Secrets: given to the emulator; unknown names and missing required keys are refused, as by the service.
 - Commands in a running container (`modal container exec`): without a terminal and without input.
-- Web: one loopback port per web function, through ASGI in the real runtime; 303 after 150 s (Modal's guide).
+- Web: one loopback port per web function, through ASGI in the real runtime, WebSockets too; 303 after 150 s
+  (Modal's guide).
 - Memory snapshots: for deployed Apps the runtime goes through its checkpoint and restore steps between the two
   kinds of enter hooks (connections closed, client made anew); no memory is saved, GPU snapshots are left out.
+  Connections that lead out of a container just then are recorded.
 
 Assumed, because no client run shows it: the list of GPU names and the limit of 8, v1 for a Volume without a
 version, that a commit with open files succeeds and skips the reload, that times survive a commit to the

@@ -23,6 +23,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
+from emulators.modal.checkpoints import Checkpoint, connected_to
 from emulators.modal.mounts import MountedFile
 from emulators.modal.rpc import Listener, Switchboard
 from emulators.modal.volume_copies import Copy
@@ -95,6 +96,7 @@ class Container:
     ready: bool = False
     failure: Any = None
     exit_code: int | None = None
+    checkpoint: Checkpoint | None = None
     cancelled: asyncio.Queue[list[str]] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
@@ -108,6 +110,12 @@ class Container:
     def restore_state(self) -> Path:
         """The file whose appearance tells a snapshotted runtime that it was restored."""
         return self.home / "restore-state.json"
+
+    def take_checkpoint(self) -> None:
+        """Notes what would be in a memory snapshot of it now, and has it restored from that: it goes on as it is."""
+        pid = self._process.pid if self._process else 0
+        self.checkpoint = Checkpoint(self.task_id, connected_to(pid))
+        self.restore_state.write_text(json.dumps({"task_id": self.task_id, "function_id": self.function_id}))
 
     def start(self) -> None:
         """Begins to start; returns at once."""

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
+from emulators.modal.checkpoints import Checkpoint
 from emulators.modal.containers import LAUNCHER
 from emulators.modal.control_plane import ControlPlane, Options
 from emulators.modal.report import Record
@@ -148,6 +149,11 @@ class ModalEmulator:
             }
             for each in list(self._plane.containers)
         ]
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every memory snapshot that was taken, with what led out of its container then."""
+        return [each.checkpoint for each in list(self._plane.containers) if each.checkpoint]
 
     def environment(self) -> dict[str, str]:
         """The variables that point a Modal client here and keep it from any real account."""

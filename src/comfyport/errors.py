@@ -10,7 +10,7 @@
         NodeError               a custom node could not be brought; the others, and ComfyUI, go on
             NodeFetchFailed, NodeFolderTaken, NodeRequirements
         ComfyUIError            the program that we run
-            ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
+            ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused, SnapshotFailed
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
@@ -392,6 +392,18 @@ class ComfyUIDied(ComfyUIError):
     def __init__(self, reason: str, *, log: list[str]) -> None:
         tail = "".join(f"\n  | {line}" for line in log)
         super().__init__(f"ComfyUI ended: {reason}. Its last lines:{tail or ' none'}", reason=reason, log=log)
+
+
+class SnapshotFailed(ComfyUIError):
+    """ComfyUI could not be started without its GPU, or not be given it afterwards: a memory snapshot needs both."""
+
+    code = "snapshot_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"ComfyUI cannot be started from a memory snapshot: {reason}. "
+            "Leave out the custom node that this names, or set COMFYPORT_MODAL_SNAPSHOT=false, and deploy again."
+        )
 
 
 class ComfyUIUnreachable(ComfyUIError):
