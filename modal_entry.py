@@ -13,6 +13,7 @@ again in every container and must come out the same there, so the image carries 
 
 import logging
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ image = modal.Image.from_dockerfile(ROOT / "Dockerfile", context_dir=ROOT).env(
     {**settings.as_environ(), "COMFYPORT_VOLUME": VOLUME_PATH}
 )
 volume = modal.Volume.from_name(settings.volume, create_if_missing=True, version=settings.volume_version)
-secret = modal.Secret.from_name(settings.secret, required_keys=["COMFYPORT_API_KEY"])
+secret = modal.Secret.from_name(settings.secret, required_keys=[] if settings.proxy_auth else ["COMFYPORT_API_KEY"])
 common: dict[str, Any] = {"image": image, "secrets": [secret], "timeout": settings.timeout}
 common |= deployment.placement(settings)
 
@@ -66,12 +67,17 @@ class ComfyUI:
     @modal.method()
     async def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job, whose id is its call's: by it the log and its files on the Volume are found."""
-        from comfyport.serve.host import handler
-        from comfyport.serve.modal_service import sharing
+        from comfyport.serve.modal_service import work
 
-        answer = await handler({**job, "id": modal.current_function_call_id()})
-        await sharing.keep_outputs(volume, answer)
-        return answer
+        return await work.answer(job, app=settings.app, volume=volume, notify=post_webhook)
+
+    @modal.method()
+    async def stream(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """What a job tells, then its result; for callers in Python, with `stream.remote_gen`."""
+        from comfyport.serve.modal_service import work
+
+        async for event in work.events(job, app=settings.app, volume=volume, notify=post_webhook):
+            yield event
 
     @modal.exit()
     def stop(self) -> None:
@@ -112,12 +118,20 @@ if settings.ui:
 
 @app.function(**common)
 @modal.concurrent(max_inputs=100)
-@modal.asgi_app()
+@modal.asgi_app(requires_proxy_auth=settings.proxy_auth)
 def api() -> Any:
     """The HTTP face, in a small CPU container: a GPU is paid for only while it works."""
     from comfyport.serve.modal_service import api
 
-    return api.build(ComfyUI().run)
+    return api.build(ComfyUI().run, app=settings.app, notify=post_webhook)
+
+
+@app.function(**common)
+async def post_webhook(job_id: str, url: str) -> None:
+    """Tells a job's webhook of its end, where no GPU waits for a slow receiver."""
+    from comfyport.serve.modal_service import notices
+
+    await notices.post(job_id, url, app=settings.app, run=ComfyUI().run)
 
 
 @housekeeping.function(volumes={VOLUME_PATH: volume}, **common)

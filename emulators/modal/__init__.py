@@ -17,6 +17,7 @@ The protocol is not public and changes between releases: use it with that versio
   refused while files are open (Linux). Commits happen when asked for, every few seconds, and at the container's end.
   Not played: limits of v1 (inodes, five committers), a Volume that looks empty while it reloads.
 - Secrets: given to the emulator; unknown names and missing required keys are refused, as by the service.
+- Dicts: one store per name; entries do not grow old by themselves.
 - Commands in a running container (`modal container exec`): without a terminal and without input.
 - Web: one loopback port per web function, through ASGI in the real runtime, WebSockets too; 303 after 150 s
   (Modal's guide).

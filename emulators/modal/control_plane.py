@@ -13,6 +13,7 @@ from emulators.modal.apps import App, Apps, LogLine
 from emulators.modal.calls import Calls, Input
 from emulators.modal.container_door import ContainerDoor
 from emulators.modal.containers import Container, Hooks, Layout, machine_environment
+from emulators.modal.dicts import Dicts
 from emulators.modal.functions import Function, Functions
 from emulators.modal.images import Images
 from emulators.modal.inspection import Inspection
@@ -57,6 +58,7 @@ class ControlPlane:
         self.mounts = Mounts(home / "mounts", self.blobs)
         self.volumes = Volumes(home / "volumes", dict(options.volumes))
         self.secrets = Secrets(options.secrets)
+        self.dicts = Dicts()
         self.images = Images(self.mounts)
         self.functions = Functions(self._web_address)
         self.apps = Apps(
@@ -102,7 +104,7 @@ class ControlPlane:
     def _rooms(self) -> list[object]:
         return [
             *(self.apps, self.functions, self.calls, self.images),
-            *(self.volumes, self.secrets, self.mounts, self.blobs),
+            *(self.volumes, self.secrets, self.mounts, self.blobs, self.dicts),
             *(self.inspection, self.shell),
         ]
 

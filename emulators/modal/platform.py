@@ -177,6 +177,17 @@ class ModalEmulator:
         """Forgets a call's outputs, as the platform does after a week."""
         self._plane.calls.by_id[function_call_id].expired = True
 
+    def preempt(self, task_id: str) -> None:
+        """Takes a container away at once, as the platform may at any time; what it had begins anew elsewhere."""
+        (container,) = [each for each in self._plane.containers if each.task_id == task_id]
+        self._loop.call_soon_threadsafe(container.kill)
+
+    def forget(self, name: str) -> None:
+        """Forgets the entries of a Dict, as the platform does with those that nobody touched for a week."""
+        for found in self._plane.dicts.by_id.values():
+            if found.name == name:
+                found.entries.clear()
+
     def write_report(self, path: Path) -> None:
         """Writes everything above as one JSON document."""
         report = {

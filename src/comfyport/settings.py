@@ -419,7 +419,8 @@ class ModalSettings(FromEnvironment):
     secret: str = setting(
         "COMFYPORT_MODAL_SECRET",
         "comfyport",
-        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY and may hold HF_TOKEN and any other variable.",
+        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY, unless COMFYPORT_MODAL_PROXY_AUTH is set, and may "
+        "hold HF_TOKEN and any other variable.",
     )
     downloaders: int = setting(
         "COMFYPORT_MODAL_DOWNLOADERS",
@@ -499,6 +500,13 @@ class ModalSettings(FromEnvironment):
     )
     model_groups: tuple[str, ...] = setting(
         "MODEL_GROUPS", (), "Groups of the lock that the containers on Modal fetch.", as_words
+    )
+    proxy_auth: bool = setting(
+        "COMFYPORT_MODAL_PROXY_AUTH",
+        False,
+        "Let Modal guard the HTTP face with its proxy auth tokens (`Modal-Key`, `Modal-Secret`); the Secret then needs "
+        "no COMFYPORT_API_KEY.",
+        as_boolean,
     )
 
     @property

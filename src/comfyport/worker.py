@@ -175,7 +175,7 @@ class Worker:
         self._started = True
         logger.info("ready for jobs")
 
-    async def _enter_comfyui(self, stack: AsyncExitStack, client: Client, entries: Sequence[lock.Entry]) -> ComfyUI:
+    async def _enter_comfyui(self, stack: AsyncExitStack, client: Client, entries: Sequence[Entry]) -> ComfyUI:
         if self._early:
             stack.push_async_exit(self._early)
             return await self._early.resume(self.settings, self.environ)
