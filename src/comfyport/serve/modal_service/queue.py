@@ -57,6 +57,10 @@ class ModalQueue:
         """Raises NotOffered: Modal does not list the calls that wait."""
         raise NotOffered("emptying the queue; cancel its jobs one by one")
 
+    async def latest(self, number: int) -> list[Job]:
+        """Raises NotOffered: Modal does not list its calls."""
+        raise NotOffered("a list of its jobs; Modal's dashboard has one")
+
     async def counts(self) -> dict[str, int]:
         """Calls that wait; Modal counts no others."""
         stats = await self._run.get_current_stats.aio()
