@@ -62,7 +62,7 @@ def test_a_download_is_watched_to_its_end_and_a_job_to_its_picture(visit: NewVis
     write_lock(tmp_path / "models.lock.json", entry | known)
     first = visit()
     with HubEmulator({"owner/name": Repo({"flux.safetensors": MODEL})}, rate=20_000) as hub, ExitStack() as stack:
-        door = open_door(stack, tmp_path, {"HF_ENDPOINT": hub.url, "COMFYPORT_API_KEY": KEY})
+        door = open_door(stack, tmp_path, {"HF_ENDPOINT": hub.url, "COMFYPORT_API_KEY": KEY, "STARTUP_WAIT": "all"})
         page = first.open(door.url, locked=True)
         first.give(KEY)
 

@@ -12,6 +12,8 @@ import { NoWorkflow, read } from "./workflow.js";
 
 const WHILE_BUSY = 1_000;
 const WHILE_CALM = 3_000;
+// Where there is nothing but a queue to look at (Modal), each look costs its owner a moment of a container.
+const WITHOUT_BOARD = 15_000;
 // An endpoint that is away is asked less and less often.
 const AWAY = [1_000, 2_000, 4_000, 8_000, 15_000];
 
@@ -34,7 +36,8 @@ async function looked() {
 		const [word, tone] = worker.show(health);
 		back();
 		state(word, tone);
-		if (tone === "busy") wait = WHILE_BUSY;
+		if (Object.keys(health.status).length === 0) wait = WITHOUT_BOARD;
+		else if (tone === "busy") wait = WHILE_BUSY;
 		await guarded();
 	} catch (error) {
 		if (!(error instanceof api.Away || error instanceof api.Refused)) throw error;
@@ -165,7 +168,10 @@ by("form").addEventListener("submit", async (event) => {
 	try {
 		const { id } = await api.post("run", { input: await form.job() }, { patience: 0 });
 		jobs.remember(id);
-		results.open(id);
+		results.open(id, (state) => {
+			jobs.end(state);
+			look();
+		});
 		look();
 	} catch (error) {
 		if (error instanceof api.Away) say(problem, "The server does not answer; nothing was sent.");

@@ -7,6 +7,7 @@ import { open } from "./results.js";
 
 const SHOWN = 20;
 const STORED = "comfyport-jobs";
+const KINDS = ["images", "videos", "audio", "files", "text"];
 const pictures = new Map();
 let listed = true;
 
@@ -28,11 +29,21 @@ export async function refresh() {
 }
 
 /** Remembers a job that was sent from here, for where the server lists none. */
-export function remember(id) {
-	sessionStorage.setItem(STORED, JSON.stringify([{ id, queuedAt: new Date().toISOString() }, ...sent()].slice(0, SHOWN)));
+export const remember = (id) => keep([{ id, queuedAt: new Date().toISOString() }, ...sent()]);
+
+/** Remembers how a job of this tab ended: `state` is the body of `/status`. */
+export function end(state) {
+	const { images = [] } = state.output ?? {};
+	const { status: name, executionTime, error } = state;
+	const ended = { status: name, executionTime, error, outputs: numbers(state.output ?? {}), thumbnail: images.some((item) => item.type === "base64") };
+	keep(sent().map((job) => (job.id === state.id ? { ...job, ...ended } : job)));
 }
 
+const numbers = (output) => Object.fromEntries(KINDS.filter((kind) => output[kind]?.length).map((kind) => [kind, output[kind].length]));
+
 const sent = () => JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
+
+const keep = (jobs) => sessionStorage.setItem(STORED, JSON.stringify(jobs.slice(0, SHOWN)));
 
 function make(job) {
 	const parts = {
@@ -44,7 +55,7 @@ function make(job) {
 	};
 	const line = el("span", { class: "line" }, parts.state, parts.when);
 	const text = el("span", { class: "words" }, line, parts.facts, parts.bar);
-	const button = el("button", { type: "button", onclick: () => open(job.id) }, el("span", { class: "thumbnail" }, parts.thumbnail), text);
+	const button = el("button", { type: "button", onclick: () => open(job.id, end) }, el("span", { class: "thumbnail" }, parts.thumbnail), text);
 	return Object.assign(el("li", {}, button), { parts });
 }
 

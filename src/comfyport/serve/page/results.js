@@ -9,26 +9,25 @@ import { decoded, made } from "./outputs.js";
 const MOST = 12;
 const cards = new Map();
 
-/** Shows a job, or moves to it if it is there. */
-export function open(id, { into = true } = {}) {
+/** Shows a job, or moves to it if it is there; `told` hears how it ended: the body of `/status`. */
+export function open(id, told = () => {}) {
 	const there = cards.get(id);
-	const card = there ?? new Card(id);
+	const card = there ?? new Card(id, told);
 	if (!there) {
 		cards.set(id, card);
 		by("results").prepend(card.element);
 		if (cards.size > MOST) cards.values().next().value.close();
 	}
-	if (into) {
-		card.element.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
-		card.element.focus({ preventScroll: true });
-	}
+	card.element.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+	card.element.focus({ preventScroll: true });
 }
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 class Card {
-	constructor(id) {
+	constructor(id, told) {
 		this.id = id;
+		this.told = told;
 		this.stop = new AbortController();
 		this.free = [];
 		this.state = el("p", { class: "pill", role: "status" });
@@ -97,6 +96,7 @@ class Card {
 
 	finish(state) {
 		this.tell(state.status);
+		this.told(state);
 		this.outcome.replaceChildren();
 		if (state.error) return this.fail(state.error, state.output?.error_code);
 		const { elements, forget } = made(state.output ?? {});

@@ -20,11 +20,15 @@ export function show(health) {
 function state({ jobs, workers, status: { comfyui, models } }) {
 	if (comfyui?.state === "failed") return ["ComfyUI cannot run", "bad"];
 	if (workers.ready && (jobs.inProgress || jobs.inQueue)) return ["Working", "busy"];
+	if (workers.ready && comes(models)) return ["Ready, models are coming", "busy"];
 	if (workers.ready) return ["Ready", "good"];
 	if (comfyui?.state === "restarting") return ["ComfyUI starts again", "warn"];
-	if (models?.state === "running" && models.bytes_left > 0) return ["Downloading models", "busy"];
+	if (comes(models)) return ["Downloading models", "busy"];
 	return ["Starting", "busy"];
 }
+
+/** Whether a download is under way. */
+const comes = (section) => section?.state === "running" && section.bytes_left > 0;
 
 function* rows({ jobs, status: board }) {
 	const { comfyui, start, nodes } = board;
@@ -66,25 +70,24 @@ function models(section) {
 	const files = section.files ?? [];
 	const ready = files.filter((file) => file.state === "ready");
 	const rest = files.filter((file) => file.state !== "ready").sort((one, other) => order(one) - order(other));
-	const downloading = section.state === "running" && section.bytes_left > 0;
-	by("download").hidden = !downloading;
-	if (downloading) {
+	by("download").hidden = !comes(section);
+	if (comes(section)) {
 		fill(by("download-bar"), section.bytes_done, section.bytes_total);
 		say(by("download-text"), left(section));
 	}
 	list(by("files"), rest, (file) => file.path, file, showFile);
-	by("ready-files").hidden = ready.length === 0 && rest.length > 0;
+	say(by("no-files"), files.length ? "" : none(section));
+	by("ready-files").hidden = ready.length === 0;
 	const size = ready.reduce((sum, one) => sum + one.bytes, 0);
-	say(by("ready-files").querySelector("summary"), summary(section, ready.length, size));
+	say(by("ready-files").querySelector("summary"), `${count(ready.length, "model")} ready, ${bytes(size)}`);
 	list(by("ready-files").querySelector("ul"), ready, (one) => one.path, file, showFile);
 }
 
 const order = ({ state: name }) => ["failed", "downloading", "waiting"].indexOf(name);
 
-function summary(section, number, size) {
-	if (number) return `${count(number, "model")} ready, ${bytes(size)}`;
+function none(section) {
 	if (section.error) return section.error.message;
-	return section.state === "starting" ? "The volume is being looked at" : "None asked for";
+	return section.state === "starting" ? "The volume is being looked at." : "None are asked for.";
 }
 
 function left(section) {
