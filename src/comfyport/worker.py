@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -82,8 +82,8 @@ class Worker:
                 self.settings, self.environ, entries, self.volume, self.url, ready=client.answers, notice=self._notice
             )
             self.comfyui = await stack.enter_async_context(comfyui)
-            inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
-            self._performer = self._new_performer(client, storage, leftovers, inventory)
+            self._inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
+            self._performer = self._new_performer(client, storage, leftovers, self._inventory)
             await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -134,6 +134,11 @@ class Worker:
         if deaths < DEATHS_BEFORE_REFRESH:
             return None
         return ComfyUIError(f"ComfyUI has died {deaths} times in a row; this worker asks to be replaced.")
+
+    async def choices(self, nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """What may be chosen for the inputs of these node types, models among it, as ComfyUI lists it now."""
+        await self._inventory.renewed()
+        return self._inventory.catalogue.choices(nodes)
 
     async def wait_ready(self) -> None:
         """Returns when jobs may be taken: ComfyUI answers, is warm, and the models are as near as STARTUP_WAIT asks.

@@ -309,6 +309,47 @@ def test_a_seed_can_be_new_for_each_run(visit: NewVisit, address: Address):
     assert len({5, *seeds}) == 3
 
 
+def test_samplers_and_models_are_chosen_from_what_there_is(visit: NewVisit, address: Address):
+    there = visit()
+    page = there.open(address.url)
+    dropped(there, workflows.sampled("gone.safetensors", steps=1))
+    page.locator("#more summary").click()
+    model = page.get_by_label("ckpt_name")
+    expect(model.locator("option")).to_have_text(["gone.safetensors", "a.safetensors"])
+    model.select_option("a.safetensors")
+    page.get_by_label("sampler_name").select_option("dpmpp_2m")
+    run_it(page)
+
+    finished(page)
+    (sent,) = [request.post_data_json for request in there.requests if request.method == "POST"]
+    assert sent["input"]["set"] == {"1.ckpt_name": "a.safetensors", "4.sampler_name": "dpmpp_2m"}
+
+
+def test_sound_video_and_text_are_shown_as_what_they_are(visit: NewVisit, address: Address):
+    there = visit()
+    page = there.open(address.url)
+    dropped(
+        there,
+        {
+            "1": workflows.node("EmptyAudio", duration=0.1, sample_rate=44100, channels=2),
+            "2": workflows.node("SaveAudio", audio=["1", 0], filename_prefix="sound"),
+            "3": workflows.node("EmptyImage", width=16, height=16, batch_size=2, color=255),
+            "4": workflows.node("SaveWEBM", images=["3", 0], filename_prefix="video", codec="vp9", fps=8.0, crf=32.0),
+            "5": workflows.node("PreviewAny", source="a text"),
+        },
+    )
+    run_it(page)
+    card = page.locator(".card")
+
+    expect(card.locator("audio")).to_be_visible()
+    expect(card.locator("video")).to_be_visible()
+    expect(card.locator(".transcript")).to_have_text("a text")
+    expect(card.get_by_role("link", name="Download")).to_have_count(2)
+    there.photograph("media")
+    # The emulator's video is none that plays.
+    there.complaints.clear()
+
+
 def test_a_picture_is_given_to_the_node_that_loads_one(visit: NewVisit, address: Address):
     there = visit()
     page = there.open(address.url)

@@ -104,7 +104,7 @@ def test_what_cannot_be_made_small_is_told(images: list[dict[str, Any]]):
 
 def test_the_key_guards_all_but_the_page_itself(door: Door):
     address = door(COMFYPORT_API_KEY=KEY)
-    guarded = ("/jobs", "/jobs/a/thumbnail", "/logs", "/v2/any/jobs", "/v2/any/logs")
+    guarded = ("/jobs", "/jobs/a/thumbnail", "/logs", "/choices?node=A", "/v2/any/jobs", "/v2/any/logs")
 
     without = {address.get(path).status_code for path in guarded}
     with_key = {path: address.get(path, headers=RIGHT).status_code for path in guarded}
@@ -174,6 +174,23 @@ def test_a_secret_of_the_environment_does_not_show(door: Door):
 
     assert "comfyui: ********" in shown
     assert "got prompt" not in shown
+
+
+def test_what_a_node_may_be_set_to_is_told_as_comfyui_lists_it(shared_door: Address):
+    shared_door.post("/runsync", job())
+
+    answer = shared_door.get("/choices?node=KSampler&node=CheckpointLoaderSimple&node=NoSuchNode").json()
+
+    assert set(answer) == {"KSampler", "CheckpointLoaderSimple"}
+    assert "euler" in answer["KSampler"]["sampler_name"]
+    assert answer["CheckpointLoaderSimple"] == {"ckpt_name": ["a.safetensors"]}
+    assert "seed" not in answer["KSampler"]
+
+
+def test_choices_are_given_while_comfyui_starts_too(door: Door):
+    address = door(COMFYUI_ARGS="--start-delay 30")
+
+    assert address.get("/choices?node=KSampler").json() == {}
 
 
 def log_of(*texts: str, secrets: tuple[str, ...] = ()) -> list[str]:

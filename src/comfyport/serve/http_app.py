@@ -15,8 +15,8 @@ from comfyport.errors import NotOffered, ResultDropped, Unauthorized
 from comfyport.serve import overview, reading, schema, status_page, stream
 from comfyport.serve.answers import Answer, answer_errors, encoded
 from comfyport.serve.job import Job
-from comfyport.serve.logs import Recent
 from comfyport.serve.metrics import Metrics
+from comfyport.serve.overview import NOTHING, Sources
 from comfyport.serve.queue import Queue
 from comfyport.serve.schema import refusals
 from comfyport.settings import Settings
@@ -49,11 +49,16 @@ STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
 
 def build(
-    queue: Queue, *, status: Status, settings: Settings, metrics: Metrics | None = None, log: Recent | None = None
+    queue: Queue,
+    *,
+    status: Status,
+    settings: Settings,
+    metrics: Metrics | None = None,
+    sources: Sources = NOTHING,
 ) -> FastAPI:
     """The application. `status` tells of the worker behind `queue`.
 
-    Without `metrics` there is nothing to scrape, without `log` no line of it to show.
+    Without `metrics` there is nothing to scrape; `sources` is what the status page may ask for beside jobs.
     """
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
     guarded = [Depends(_key_guard(settings.api_key))]
@@ -61,7 +66,7 @@ def build(
     routers = [_sending(queue, settings), _jobs(queue), _metrics(metrics)]
     if settings.status_page:
         app.include_router(status_page.router())
-        routers.append(overview.router(queue, log))
+        routers.append(overview.router(queue, sources))
     for prefix, shown in (("", True), ("/v2/{endpoint_id}", False)):
         for router in routers:
             app.include_router(router, prefix=prefix, dependencies=guarded, include_in_schema=shown)

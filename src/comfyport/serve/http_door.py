@@ -22,6 +22,7 @@ from comfyport.serve.host import Host, shared, stop_shared
 from comfyport.serve.job import Job
 from comfyport.serve.logs import Recent
 from comfyport.serve.metrics import Metrics
+from comfyport.serve.overview import Sources
 from comfyport.serve.queue import LocalQueue
 from comfyport.serve.shelf import Shelf
 from comfyport.serve.webhooks import Webhooks
@@ -81,7 +82,8 @@ async def _serve(host: Host, settings: Settings, listening: socket.socket, log: 
         observers = (metrics.job_ended, webhooks.job_ended, worn_out.job_ended)
         queue = LocalQueue(host.run, shelf, size=settings.queue_size, on_end=observers)
         metrics.watch_queue(queue.gauges)
-        app = http_app.build(queue, status=lambda: _status(host), settings=settings, metrics=metrics, log=log)
+        sources = Sources(log, host.choices)
+        app = http_app.build(queue, status=lambda: _status(host), settings=settings, metrics=metrics, sources=sources)
         async with _listening(app, listening) as serving:
             async with _working(queue, started) as working:
                 error = await _end(_failure(host, started, worn_out), serving.task, working)

@@ -1,6 +1,8 @@
-"""What the status page shows beyond `/health`: the latest jobs with small pictures, and the end of the log."""
+"""What the status page shows beyond `/health`: the latest jobs, their pictures, the log, what nodes may be set to."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,16 +18,33 @@ from comfyport.serve.schema import refusals
 from comfyport.serve.thumbnails import picture_of, thumbnail
 
 MOST_JOBS = 100
+MOST_NODES = 500
 THUMBNAILS_AT_ONCE = 2
 # Lists of an answer that hold what a job made.
 KINDS = ("images", "videos", "audio", "files", "text")
 
+Choices = Callable[[Sequence[str]], Awaitable[dict[str, dict[str, list[str]]]]]
+Nodes = Annotated[list[str], Query(max_length=MOST_NODES, description="Class names, such as `KSampler`.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_JOBS, description="How many jobs.")]
 After = Annotated[int, Query(ge=0, description="The number of the last line that was seen.")]
 
 
-def router(queue: Queue, log: Recent | None) -> APIRouter:
-    """The routes; without a `log` its lines are not offered."""
+@dataclass(frozen=True)
+class Sources:
+    """Where the page's answers come from beside the queue; what is None is not offered.
+
+    `choices` tells by node type and input what ComfyUI lists to choose from.
+    """
+
+    log: Recent | None = None
+    choices: Choices | None = None
+
+
+NOTHING = Sources()
+
+
+def router(queue: Queue, sources: Sources) -> APIRouter:
+    """The routes."""
     routes = APIRouter(
         tags=["overview"],
         responses=refusals(s401="The key is missing or wrong.", s501="This endpoint does not keep that."),
@@ -58,9 +77,16 @@ def router(queue: Queue, log: Recent | None) -> APIRouter:
     async def lines(after: After = 0) -> Response:
         """The last lines of this container's log, ComfyUI's among them. Known secrets are blotted out; prompts that a
         custom node prints are not."""
-        if log is None:
+        if sources.log is None:
             raise NotOffered("its log; the platform has it")
-        return Answer({"lines": [{"number": line.number, "text": line.text} for line in log.after(after)]})
+        return Answer({"lines": [{"number": line.number, "text": line.text} for line in sources.log.after(after)]})
+
+    @routes.get("/choices", responses={200: {"model": dict[str, dict[str, list[str]]]}})
+    async def choices(node: Nodes) -> Response:
+        """By node type and input what ComfyUI lists to choose from now: samplers, models, …"""
+        if sources.choices is None:
+            raise NotOffered("what a node may be set to; only a GPU container knows")
+        return Answer(await sources.choices(node))
 
     return routes
 

@@ -1,5 +1,6 @@
 // The form of a workflow: a field for each input that is a value, and what of them was changed.
 
+import * as api from "./api.js";
 import { by, el, say } from "./dom.js";
 import { bytes, count } from "./format.js";
 import { SELDOM, settable } from "./workflow.js";
@@ -21,6 +22,23 @@ export function show(given, name) {
 	say(by("workflow-name"), name);
 	say(by("workflow-facts"), count(Object.keys(given.workflow).length, "node"));
 	by("form").hidden = false;
+	choose(given.workflow);
+}
+
+/** Makes lists of the fields for which the server knows what there is to choose. */
+async function choose(workflow) {
+	const types = [...new Set(Object.values(workflow).map((node) => node.class_type))];
+	let lists;
+	try {
+		lists = await api.json(`choices?${new URLSearchParams(types.map((type) => ["node", type]))}`);
+	} catch {
+		// A field to type in will do; a name that is wrong is told when the job is sent.
+		return;
+	}
+	for (const control of controls) {
+		const options = lists[control.class]?.[control.name];
+		if (options && control.offer) control.offer(options);
+	}
 }
 
 /** Takes the form away. */
@@ -52,8 +70,8 @@ let made = 0;
 function row(node, field) {
 	const id = `field-${(made += 1)}`;
 	const target = `${node.id}.${field.name}`;
-	const { elements, read } = KINDS[field.kind](field, id, target);
-	controls.push({ target, given: field.value, read });
+	const { elements, ...control } = KINDS[field.kind](field, id, target);
+	controls.push({ target, class: node.class, name: field.name, given: field.value, ...control });
 	const label = el("label", { for: id, title: `"${target}" in the job's “set”` }, field.name);
 	return el("div", { class: `field ${field.kind}` }, label, ...elements);
 }
@@ -65,9 +83,17 @@ const KINDS = {
 		return { elements: [area], read: () => [area.value] };
 	},
 	text(field, id) {
-		const line = el("input", { id, type: "text", spellcheck: "false", autocomplete: "off" });
+		let line = el("input", { id, type: "text", spellcheck: "false", autocomplete: "off" });
 		line.value = field.value;
-		return { elements: [line], read: () => [line.value] };
+		const offer = (options) => {
+			// What stands there now may be missing, or still on its way.
+			const all = options.includes(line.value) ? options : [line.value, ...options];
+			const choice = el("select", { id }, ...all.map((option) => el("option", { value: option }, option)));
+			choice.value = line.value;
+			line.replaceWith(choice);
+			line = choice;
+		};
+		return { elements: [line], read: () => [line.value], offer };
 	},
 	number(field, id) {
 		const line = numberLine(field, id);
