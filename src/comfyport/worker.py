@@ -137,7 +137,8 @@ class Worker:
 
     async def choices(self, nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """What may be chosen for the inputs of these node types, models among it, as ComfyUI lists it now."""
-        await self._inventory.renewed()
+        if self.comfyui.health.state == "ready":
+            await self._inventory.renewed()
         return self._inventory.catalogue.choices(nodes)
 
     async def wait_ready(self) -> None:

@@ -345,6 +345,7 @@ def test_sound_video_and_text_are_shown_as_what_they_are(visit: NewVisit, addres
     expect(card.locator("video")).to_be_visible()
     expect(card.locator(".transcript")).to_have_text("a text")
     expect(card.get_by_role("link", name="Download")).to_have_count(2)
+    expect(page.locator("#job-list li").first).to_contain_text("1 video, 1 sound, 1 text")
     there.photograph("media")
     # The emulator's video is none that plays.
     there.complaints.clear()

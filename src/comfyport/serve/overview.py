@@ -1,6 +1,7 @@
 """What the status page shows beyond `/health`: the latest jobs, their pictures, the log, what nodes may be set to."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,8 +99,13 @@ def summary(job: Job) -> dict[str, Any]:
     if job.status == "IN_PROGRESS" and job.events and job.events.progress:
         shown["progress"] = job.events.progress.as_json()
     answer = job.answer or {}
-    shown["outputs"] = {kind: len(answer[kind]) for kind in KINDS if answer.get(kind)}
+    shown["outputs"] = dict(Counter(_kind(kind, item) for kind in KINDS for item in answer.get(kind) or ()))
     shown["thumbnail"] = picture_of(job.answer) is not None
     if "error_code" in answer:
         shown["errorCode"] = answer["error_code"]
     return shown
+
+
+def _kind(listed: str, item: dict[str, Any]) -> str:
+    """What it is: ComfyUI lists its own videos under `images`."""
+    return "videos" if listed == "images" and str(item.get("media_type")).startswith("video/") else listed

@@ -39,7 +39,17 @@ export function end(state) {
 	keep(sent().map((job) => (job.id === state.id ? { ...job, ...ended } : job)));
 }
 
-const numbers = (output) => Object.fromEntries(KINDS.filter((kind) => output[kind]?.length).map((kind) => [kind, output[kind].length]));
+/** How many of each kind there are, as `/jobs` counts them. */
+function numbers(output) {
+	const counted = {};
+	for (const listed of KINDS) {
+		for (const item of output[listed] ?? []) {
+			const kind = listed === "images" && item.media_type?.startsWith("video/") ? "videos" : listed;
+			counted[kind] = (counted[kind] ?? 0) + 1;
+		}
+	}
+	return counted;
+}
 
 const sent = () => JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
 

@@ -42,7 +42,7 @@ function* rows({ jobs, status: board }) {
 	}
 	yield ["Queue", queue(jobs)];
 	const ended = ["completed", "failed"].filter((name) => jobs[name]).map((name) => `${jobs[name]} ${name}`);
-	if (ended.length) yield ["Since the start", ended.join(", ")];
+	if (ended.length) yield ["So far", ended.join(", ")];
 	if (start?.seconds?.ready) yield ["Start took", duration(start.seconds.ready)];
 	if (nodes) yield ["Custom nodes", ...customNodes(nodes)];
 }
