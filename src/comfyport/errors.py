@@ -15,7 +15,7 @@
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
             AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
-            ResultDropped, NotRetryable
+            ResultDropped, NotRetryable, PictureMissing
         LockNotSaved            a lock could not be written, or was changed meanwhile
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
@@ -648,6 +648,18 @@ class NotRetryable(JobError):
             f"The job {job_id} is {status}. Only one that is FAILED or TIMED_OUT can run again.",
             id=job_id,
             status=status,
+        )
+
+
+class PictureMissing(JobError):
+    """A job whose result has no picture that could be shown small."""
+
+    code = "picture_missing"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id} has no picture in its answer that can be shown small. Fetch its result with `/status`.",
+            id=job_id,
         )
 
 

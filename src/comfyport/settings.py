@@ -7,6 +7,7 @@
 import dataclasses
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -260,6 +261,12 @@ class Settings(FromEnvironment):
         "Origins whose pages may call the HTTP door, separated by commas, or `*`. Unset: none.",
         as_words,
     )
+    status_page: bool = setting(
+        "STATUS_PAGE",
+        True,
+        "Serve the status page at `/`, and `/jobs` and `/logs`, which show everybody's jobs to whoever has the key.",
+        as_boolean,
+    )
     stop_seconds: float = setting(
         "STOP_SECONDS",
         4.0,
@@ -327,6 +334,11 @@ class Settings(FromEnvironment):
         """The variables that hold a secret, those of the platforms included."""
         ours = {field.metadata["name"] for field in dataclasses.fields(cls) if isinstance(field.default, Secret)}
         return frozenset(ours | _PLATFORM_SECRETS)
+
+    def secrets_in(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """The values in `environ` that must not be shown to anybody: our secrets, and those that ComfyUI is given."""
+        names = self.secret_names() | set(self.comfyui_secrets)
+        return tuple(environ[name] for name in sorted(names) if environ.get(name))
 
     @property
     def nodes_lock_file(self) -> Path | None:

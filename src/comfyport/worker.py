@@ -86,8 +86,8 @@ class Worker:
             leftovers.clear()
             stack.callback(leftovers.clear)
             self.comfyui = await self._enter_comfyui(stack, client, entries)
-            inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
-            self._performer = self._new_performer(client, storage, leftovers, inventory)
+            self._inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
+            self._performer = self._new_performer(client, storage, leftovers, self._inventory)
             await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -138,6 +138,12 @@ class Worker:
         if deaths < DEATHS_BEFORE_REFRESH:
             return None
         return ComfyUIError(f"ComfyUI has died {deaths} times in a row; this worker asks to be replaced.")
+
+    async def choices(self, nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """What may be chosen for the inputs of these node types, models among it, as ComfyUI lists it now."""
+        if self.comfyui.health.state == "ready":
+            await self._inventory.renewed()
+        return self._inventory.catalogue.choices(nodes)
 
     async def wait_ready(self) -> None:
         """Returns when jobs may be taken: ComfyUI answers, is warm, and the models are as near as STARTUP_WAIT asks.

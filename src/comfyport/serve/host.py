@@ -7,7 +7,7 @@ for theirs. `handler(job)` crosses over; cancelling it on one side cancels the j
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from comfyport.early import Early
@@ -54,6 +54,10 @@ class Host:
     async def run(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
         """The worker's answer to a job; `observe` is called in the worker's thread."""
         return await self._cross(self.worker.run(job, observe))
+
+    async def choices(self, nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """What may be chosen for the inputs of these node types."""
+        return await self._cross(self.worker.choices(nodes))
 
     async def wait_ready(self) -> None:
         """Returns when jobs may be taken. Raises ComfyportError when that will not be."""
