@@ -12,9 +12,10 @@ from fastapi.security import HTTPBearer
 from comfyport import __version__
 from comfyport.environment import Secret
 from comfyport.errors import ResultDropped, Unauthorized
-from comfyport.serve import reading, schema, stream
+from comfyport.serve import overview, reading, schema, status_page, stream
 from comfyport.serve.answers import Answer, answer_errors, encoded
 from comfyport.serve.job import Job
+from comfyport.serve.overview import NOTHING, Sources
 from comfyport.serve.queue import Queue
 from comfyport.serve.schema import refusals
 from comfyport.settings import Settings
@@ -54,13 +55,24 @@ Wait = Annotated[int, Query(ge=0, le=LONGEST_WAIT_MILLISECONDS, description="Mil
 STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
 
-def build(queue: Queue, *, status: Status, settings: Settings, metrics: Scraped) -> FastAPI:
-    """The application. `status` tells of the workers behind `queue`."""
+def build(
+    queue: Queue,
+    *,
+    status: Status,
+    settings: Settings,
+    metrics: Scraped,
+    sources: Sources = NOTHING,
+) -> FastAPI:
+    """The application. `status` tells of the workers behind `queue`; `sources`: what the page asks for beside jobs."""
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
     guarded = [Depends(_key_guard(settings.api_key))]
     health = _health(queue, status)
+    routers = [_sending(queue, settings), _jobs(queue), _metrics(metrics)]
+    if settings.status_page:
+        app.include_router(status_page.router())
+        routers.append(overview.router(queue, sources))
     for prefix, shown in (("", True), ("/v2/{endpoint_id}", False)):
-        for router in (_sending(queue, settings), _jobs(queue), _metrics(metrics)):
+        for router in routers:
             app.include_router(router, prefix=prefix, dependencies=guarded, include_in_schema=shown)
         app.include_router(health, prefix=prefix, include_in_schema=shown)
     if settings.cors_origins:

@@ -57,6 +57,9 @@ class Queue(Protocol):
     async def counts(self) -> dict[str, int]:
         """Jobs by state, as RunPod's `/health` names them."""
 
+    async def latest(self, number: int) -> list[Job]:
+        """So many jobs at most, the newest first."""
+
 
 class LocalQueue:
     """A queue in this process, of one event loop: `size` jobs may wait, one runs, `shelf` keeps them all.
@@ -138,6 +141,10 @@ class LocalQueue:
         for job in waiting:
             self._end(job, "CANCELLED", None)
         return len(waiting)
+
+    async def latest(self, number: int) -> list[Job]:
+        """So many jobs at most, the newest first."""
+        return self._shelf.latest(number)
 
     async def counts(self) -> dict[str, int]:
         """Jobs by state: those that ended since the start, and those that are here now."""

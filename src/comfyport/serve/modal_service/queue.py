@@ -125,6 +125,10 @@ class ModalQueue:
         waiting = [job_id async for job_id in self._ledger.waiting()]
         return sum(await asyncio.gather(*map(cancel, waiting)))
 
+    async def latest(self, number: int) -> list[Job]:
+        """Raises NotOffered: Modal does not list its calls."""
+        raise NotOffered("a list of its jobs; Modal's dashboard has one")
+
     async def counts(self) -> dict[str, int]:
         """Calls that wait and calls that run; Modal counts no others. Raises EndpointFailed."""
         stats = await self._stats()

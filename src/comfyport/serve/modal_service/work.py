@@ -12,6 +12,7 @@ import modal
 from comfyport.errors import EndpointFailed, PolicyExceeded
 from comfyport.jobs.events import Event, Observer, unobserved
 from comfyport.serve.host import Host, shared
+from comfyport.serve.modal_service import sharing
 from comfyport.serve.modal_service.ledger import Ledger
 from comfyport.serve.modal_service.progress import Teller
 
@@ -56,10 +57,11 @@ class Terms:
         return left, PolicyExceeded(policy, seconds=seconds)
 
 
-async def answer(job: Json, *, app: str, notify: Any, observe: Observer = unobserved) -> Json:
-    """The answer to a job, whose id is its call's unless it brings one; `notify` is the function that posts webhooks.
+async def answer(job: Json, *, app: str, volume: Any, notify: Any, observe: Observer = unobserved) -> Json:
+    """The answer to a job, whose id is its call's unless it brings one.
 
-    Only cancelling raises, and takes the job out of ComfyUI.
+    What the job has put on `volume` is there for others then; `notify` is the function that posts webhooks. Only
+    cancelling raises, and takes the job out of ComfyUI.
     """
     ledger, terms = Ledger(app), Terms.of(job)
     job_id = str(job.get("id") or modal.current_function_call_id())
@@ -72,6 +74,7 @@ async def answer(job: Json, *, app: str, notify: Any, observe: Observer = unobse
 
         given = {key: value for key, value in job.items() if key != "terms"}
         result = await _within(terms, host, {**given, "id": job_id}, both)
+    await sharing.keep_outputs(volume, result)
     refresh = result.pop("refresh_worker", False)
     try:
         await _afterwards(ledger, job_id, terms, notify, refresh=refresh, went_well="error" not in result)
@@ -81,7 +84,7 @@ async def answer(job: Json, *, app: str, notify: Any, observe: Observer = unobse
     return result
 
 
-async def events(job: Json, *, app: str, notify: Any) -> AsyncIterator[Json]:
+async def events(job: Json, *, app: str, volume: Any, notify: Any) -> AsyncIterator[Json]:
     """What a job tells, as it tells it, then `{"type": "result", "output": <its answer>}`."""
     told: asyncio.Queue[Event | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -89,7 +92,7 @@ async def events(job: Json, *, app: str, notify: Any) -> AsyncIterator[Json]:
     def hear(event: Event) -> None:
         loop.call_soon_threadsafe(told.put_nowait, event)
 
-    running = asyncio.create_task(answer(job, app=app, notify=notify, observe=hear))
+    running = asyncio.create_task(answer(job, app=app, volume=volume, notify=notify, observe=hear))
     running.add_done_callback(lambda _: told.put_nowait(None))
     try:
         while event := await told.get():
