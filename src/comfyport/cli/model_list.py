@@ -9,9 +9,10 @@ from typing import Any
 import typer
 
 from comfyport.cli.console import amount
+from comfyport.cli.options import volume_of
 from comfyport.cli.tables import show, size, total
 from comfyport.errors import UnknownGroup
-from comfyport.models import lock, plan, usage
+from comfyport.models import amendments, lock, plan, usage
 from comfyport.models.lock import Entry, Lock
 from comfyport.models.plan import Action
 from comfyport.models.sources import called
@@ -58,13 +59,14 @@ def show_usage(lock_file: Path | None, volume: Path | None, *, as_json: bool) ->
     typer.echo(f"{amount(found.bytes)} in models, {amount(found.parts)} in downloads under way or broken off")
     if found.orphaned:
         typer.echo(f"{amount(found.orphaned)} of it orphaned: `comfyport models gc` removes it")
-    typer.echo(f"{amount(found.free)} free of {amount(found.total)}")
+    if found.free is not None and found.total is not None:
+        typer.echo(f"{amount(found.free)} free of {amount(found.total)}")
 
 
 def _asked(lock_file: Path | None, volume: Path | None) -> tuple[Path, Lock, Volume]:
     settings = Settings.load()
-    file = lock_file or settings.lock
-    return file, lock.load(file), Volume(volume or settings.volume_folder, staging=settings.staging)
+    file, place = lock_file or settings.lock, volume_of(settings, volume)
+    return file, lock.load(file) if lock_file else amendments.load(file, place), place
 
 
 def _row(action: Action) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from comfyport.cli.options import access_of
+from comfyport.cli.options import access_of, volume_of
 from comfyport.cli.plan import WORK_LEFT
 from comfyport.cli.tables import show
 from comfyport.models.adding import remove
@@ -57,7 +57,7 @@ def remove_models(names: Sequence[str], lock_file: Path | None, volume: Path | N
     file = LockFile.open(lock_file or settings.lock)
     entries = list(dict.fromkeys(file.lock.find(name) for name in names))
     remove(file, entries).save()
-    place = Volume(volume or settings.volume_folder, staging=settings.staging)
+    place = volume_of(settings, volume)
     left = [entry.path for entry in entries if _is_there(entry, place)]
     if as_json:
         removed = [entry.path for entry in entries]

@@ -15,7 +15,7 @@ from comfyport.cli.plan import plan_command
 from comfyport.cli.prefetch import prefetch_command
 from comfyport.cli.sync import sync_command
 from comfyport.cli.verify import verify_command
-from comfyport.models import gc, lock
+from comfyport.models import amendments, gc
 
 app = typer.Typer(help="The models on the volume.", no_args_is_help=True)
 
@@ -111,7 +111,7 @@ def gc_command(
 ) -> None:
     """Remove managed files that the lock no longer names, and what broken downloads left."""
     settings, _, place = ask(lock_file, volume)
-    whole = lock.load(lock_file or settings.lock).models
+    whole = amendments.load(lock_file or settings.lock, place).models
     removal = gc.plan_removal(whole, place)
     if not dry_run:
         gc.remove(removal, place)

@@ -9,7 +9,7 @@ import typer
 from comfyport.cli.console import amount
 from comfyport.cli.options import JsonOption, LockedOption, LockOption, VolumeOption, ask
 from comfyport.cli.tables import size, table, total
-from comfyport.models import lock, plan
+from comfyport.models import amendments, plan
 from comfyport.models.lock import require_locked
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def plan_command(
     settings, entries, place = ask(lock_file, volume)
     if locked:
         require_locked(str(lock_file or settings.lock), entries)
-    whole = lock.load(lock_file or settings.lock).models
+    whole = amendments.load(lock_file or settings.lock, place).models
     made = plan.make(entries, state=place.state, receipt=place.receipt, managed=place.managed(), lock=whole)
     free = place.free_bytes()
     if as_json:
@@ -39,7 +39,7 @@ def plan_command(
         raise typer.Exit(WORK_LEFT)
 
 
-def _show_lines(made: plan.Plan, free: int) -> None:
+def _show_lines(made: plan.Plan, free: int | None) -> None:
     for action in made.actions:
         typer.echo(f"{action.kind:<10} {action.entry.path}{action.reason and f' ({action.reason})'}")
     for path in made.orphaned:
@@ -50,8 +50,9 @@ def _show_lines(made: plan.Plan, free: int) -> None:
             f"{share.bytes_to_fetch / 1e6:.1f} of {share.bytes / 1e6:.1f} MB to fetch{_more(share.unknown_to_fetch)}"
         )
     more = _more(made.unknown_to_fetch)
-    typer.echo(f"{made.bytes_to_fetch / 1e6:.1f} MB to fetch{more}, {free / 1e6:.1f} MB free")
-    if made.bytes_to_fetch > free:
+    told = "what is free is unknown" if free is None else f"{free / 1e6:.1f} MB free"
+    typer.echo(f"{made.bytes_to_fetch / 1e6:.1f} MB to fetch{more}, {told}")
+    if free is not None and made.bytes_to_fetch > free:
         typer.echo(_too_small(made, free))
 
 
@@ -59,7 +60,7 @@ def _more(unknown: int) -> str:
     return f" and {unknown} of unknown size" if unknown else ""
 
 
-def _show_tables(made: plan.Plan, free: int) -> None:
+def _show_tables(made: plan.Plan, free: int | None) -> None:
     # Here and not above: a script that reads lines or JSON does not wait for it.
     from rich.console import Console
 
@@ -68,8 +69,9 @@ def _show_tables(made: plan.Plan, free: int) -> None:
         console.print(_files(made))
     if len(made.by_group) > 1:
         console.print(_groups(made))
-    console.print(f"{total(made.bytes_to_fetch, made.unknown_to_fetch)} to fetch, {amount(free)} free")
-    if made.bytes_to_fetch > free:
+    told = "what is free is unknown" if free is None else f"{amount(free)} free"
+    console.print(f"{total(made.bytes_to_fetch, made.unknown_to_fetch)} to fetch, {told}")
+    if free is not None and made.bytes_to_fetch > free:
         console.print(_too_small(made, free), style="bold red")
 
 
@@ -100,7 +102,7 @@ def _too_small(made: plan.Plan, free: int) -> str:
     )
 
 
-def _document(made: plan.Plan, free: int) -> dict[str, Any]:
+def _document(made: plan.Plan, free: int | None) -> dict[str, Any]:
     return {
         "ok": not made.work,
         "bytes_to_fetch": made.bytes_to_fetch,

@@ -44,12 +44,15 @@ class Share:
 
 @dataclass(frozen=True)
 class Usage:
-    """The files by their path; beside them the bytes of downloads under way or broken off, and those of the disk."""
+    """The files by their path; beside them the bytes of downloads under way or broken off, and those of the disk.
+
+    The last two are None where nobody can tell.
+    """
 
     files: tuple[StoredFile, ...]
     parts: int
-    free: int
-    total: int
+    free: int | None
+    total: int | None
 
     @property
     def bytes(self) -> int:
@@ -82,7 +85,7 @@ def survey(entries: Sequence[Entry], volume: Volume) -> Usage:
     }
     groups = {folded(path): entry.groups for entry in entries for path in plan.kept_paths([entry], volume.receipt)}
     files = tuple(_look(path, volume, groups, orphans) for path in sorted(_below(volume.models)))
-    free, total = volume.disk()
+    free, total = volume.disk() or (None, None)
     return Usage(files, sum(_bytes(volume.parts / path) for path in _below(volume.parts)), free, total)
 
 
