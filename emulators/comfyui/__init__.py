@@ -1,4 +1,4 @@
-"""Plays ComfyUI v0.3.64: its command line, HTTP and websocket interface, queue, history, cache and 28 nodes.
+"""Plays ComfyUI v0.3.64: its command line, HTTP and websocket interface, queue, history, cache and 37 nodes.
 
 `python emulators/comfyui/main.py --port 8188` is started like ComfyUI's own main.py; `ComfyUIEmulator` is the
 same inside a test.

@@ -34,6 +34,7 @@ from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
 from comfyport.models import lock
 from comfyport.models.volume import Volume
+from comfyport.recipes.perform import RecipePerformer
 from comfyport.settings import Settings
 from comfyport.startup import Download, Report, warm_up
 from comfyport.status import Board
@@ -48,11 +49,15 @@ class Worker:
     """A worker from `async with` to its end: it downloads, runs ComfyUI and answers jobs."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
-        """`environ` is what the download and ComfyUI are given; `settings` must have been loaded from it."""
+        """`environ` is what the download and ComfyUI are given; `settings` must have been loaded from it.
+
+        Raises InvalidRecipe.
+        """
         self.settings = settings
         self.environ = dict(environ)
         self.board = Board(settings.run_folder)
         self.volume = Volume(settings.volume_folder, staging=settings.staging)
+        self.recipes = wiring.recipes(settings)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
         self._started = False
@@ -84,6 +89,7 @@ class Worker:
             self.comfyui = await stack.enter_async_context(comfyui)
             inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
             self._performer = self._new_performer(client, storage, leftovers, inventory)
+            self._jobs = RecipePerformer(self.recipes, self._performer)
             await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -111,7 +117,7 @@ class Worker:
         started = time.monotonic()
         named = job_id.set(job_name(job))
         try:
-            answer = await self._performer.perform(job, observe)
+            answer = await self._jobs.perform(job, observe)
             logger.info("job done seconds=%.3f", time.monotonic() - started)
         except ComfyportError as error:
             answer = error.as_answer()

@@ -12,12 +12,13 @@ from fastapi.security import HTTPBearer
 from comfyport import __version__
 from comfyport.environment import Secret
 from comfyport.errors import NotOffered, ResultDropped, Unauthorized
-from comfyport.serve import reading, schema, stream
+from comfyport.recipes.book import Recipes
+from comfyport.serve import reading, recipes, schema, stream
 from comfyport.serve.answers import Answer, answer_errors, encoded
 from comfyport.serve.job import Job
 from comfyport.serve.metrics import Metrics
 from comfyport.serve.queue import Queue
-from comfyport.serve.schema import refusals
+from comfyport.serve.schema import Key, refusals
 from comfyport.settings import Settings
 
 # RunPod's default for /runsync; its longest `?wait=` is 5 min.
@@ -40,20 +41,23 @@ class WorkerStatus:
 
 
 Status = Callable[[], Awaitable[WorkerStatus]]
-Key = Annotated[
-    str, Header(alias="Idempotency-Key", description="The same key and body again give the same job again.")
-]
 Wait = Annotated[int, Query(ge=0, le=LONGEST_WAIT_MILLISECONDS, description="Milliseconds.")]
 STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
 
-def build(queue: Queue, *, status: Status, settings: Settings, metrics: Metrics | None = None) -> FastAPI:
-    """The application. `status` tells of the worker behind `queue`; without `metrics` there is nothing to scrape."""
+def build(
+    queue: Queue, *, status: Status, settings: Settings, offered: Recipes, metrics: Metrics | None = None
+) -> FastAPI:
+    """The application; the recipes that are `offered` have routes of their own.
+
+    `status` tells of the worker behind `queue`; without `metrics` there is nothing to scrape.
+    """
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
     guarded = [Depends(_key_guard(settings.api_key))]
     health = _health(queue, status)
     for prefix, shown in (("", True), ("/v2/{endpoint_id}", False)):
-        for router in (_sending(queue, settings), _jobs(queue), _metrics(metrics)):
+        routers = (_sending(queue, settings), recipes.build(offered, queue, settings), _jobs(queue), _metrics(metrics))
+        for router in routers:
             app.include_router(router, prefix=prefix, dependencies=guarded, include_in_schema=shown)
         app.include_router(health, prefix=prefix, include_in_schema=shown)
     if settings.cors_origins:
@@ -62,10 +66,10 @@ def build(queue: Queue, *, status: Status, settings: Settings, metrics: Metrics 
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
-            expose_headers=("Retry-After",),
+            expose_headers=("Retry-After", "X-Job-Id"),
         )
     answer_errors(app)
-    schema.describe(app)
+    schema.describe(app, (schema.JobRequest, *(recipe.request for recipe in offered)))
     return app
 
 
@@ -88,7 +92,7 @@ def _sending(queue: Queue, settings: Settings) -> APIRouter:
         )
         return await queue.submit(sent)
 
-    described: Any = {"openapi_extra": {"requestBody": schema.REQUEST_BODY}, "responses": STATE}
+    described: Any = {"openapi_extra": {"requestBody": schema.body_of(schema.JobRequest)}, "responses": STATE}
 
     @router.post("/run", **described)
     async def run(request: Request, key: Key = "") -> Response:

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from comfyport import wiring
 from comfyport.serve import http_app
 from comfyport.serve.modal_service.queue import ModalQueue
 from comfyport.settings import Settings
@@ -11,7 +12,8 @@ from comfyport.settings import Settings
 
 def build(run: Any) -> FastAPI:
     """The HTTP application; `run` is the GPU class's method, bound."""
-    return http_app.build(ModalQueue(run), status=_status, settings=Settings.load())
+    settings = Settings.load()
+    return http_app.build(ModalQueue(run), status=_status, settings=settings, offered=wiring.recipes(settings))
 
 
 async def _status() -> http_app.WorkerStatus:
