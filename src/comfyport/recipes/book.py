@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from comfyport.errors import InvalidRecipe, RecipeUnknown
+from comfyport.recipes import review
 from comfyport.recipes.problems import Place, told
 from comfyport.recipes.recipe import Declaration, Recipe
 
@@ -96,7 +97,7 @@ def _read(place: Path) -> Recipe:
         problems.append(f"workflow.json: {error}")
     if declared and workflow is not None:
         recipe = Recipe(place.name, declared, workflow)
-        if not (problems := list(recipe.problems())):
+        if not (problems := list(review.problems(recipe))):
             return recipe
     raise _Unusable(problems)
 

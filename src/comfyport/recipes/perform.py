@@ -75,7 +75,7 @@ class _Serving:
         room = self._performer.deliverer.answer_limit - answers.echoed_bytes(self._recipe, asked[0])
         outcomes: list[Outcome] = []
         for number, run in enumerate(asked, 1):
-            left = limit - (self._clock() - self._began)
+            left = round(limit - (self._clock() - self._began), 3)
             job = self._as_job(run, number, len(asked), left)
             try:
                 if left <= 0:
