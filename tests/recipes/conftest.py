@@ -20,6 +20,21 @@ RECIPES = ROOT / "recipes"
 PHOTO = png((40, 30), (200, 40, 40))
 PATIENCE = 60.0
 
+PLAIN = """
+title = "A square"
+
+[parameters.colour]
+type = "integer"
+description = "0xRRGGBB."
+default = 7
+minimum = 0
+maximum = 0xFFFFFF
+set = ["11.color"]
+
+[answer]
+file = { file = "13" }
+"""
+
 SQUARES = """
 title = "Squares"
 for_each = "squares"

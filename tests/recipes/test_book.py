@@ -10,22 +10,7 @@ from comfyport.errors import InvalidRecipe
 from comfyport.recipes import book
 from comfyport.settings import Settings
 from tests.conftest import ROOT, Container, container_environ, write_lock
-from tests.recipes.conftest import RECIPES, SQUARES, square, squares, write_recipe
-
-PLAIN = """
-title = "A square"
-
-[parameters.colour]
-type = "integer"
-description = "0xRRGGBB."
-default = 7
-minimum = 0
-maximum = 0xFFFFFF
-set = ["11.color"]
-
-[answer]
-file = { file = "13" }
-"""
+from tests.recipes.conftest import PLAIN, RECIPES, SQUARES, square, squares, write_recipe
 
 
 def problems(*folders: Path) -> list[str]:

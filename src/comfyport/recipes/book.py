@@ -25,7 +25,7 @@ from comfyport.recipes.recipe import Declaration, Recipe
 
 logger = logging.getLogger(__name__)
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+NAME = re.compile(r"(?!.{64})[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LARGEST_FILE_BYTES = 8_000_000
 # What a file system, or an editor, puts into a folder.
 NOT_OURS = re.compile(r"\..*|lost\+found|__pycache__")
@@ -82,7 +82,7 @@ class _Unusable(Exception):
 
 def _read(place: Path) -> Recipe:
     if not NAME.fullmatch(place.name):
-        raise _Unusable(["recipe.toml: the folder's name must have small letters, digits and hyphens only"])
+        raise _Unusable(["recipe.toml: the folder's name must be of small letters, digits and single hyphens"])
     problems: list[str] = []
     declared, workflow = None, None
     try:

@@ -185,8 +185,9 @@ def model_of(title: str, description: str, parameters: Mapping[str, Any]) -> typ
 
 
 def camel(name: str) -> str:
-    """`multi-view` -> `MultiView`."""
-    return "".join(part.capitalize() for part in name.replace("_", "-").split("-"))
+    """`multi-view` -> `MultiView`, `view-2` -> `View_2`: no two names become one."""
+    parts = name.replace("_", "-").split("-")
+    return "".join(f"_{part}" if part[:1].isdigit() else part.capitalize() for part in parts)
 
 
 def _field(name: str, declared: Declared) -> Any:
