@@ -36,8 +36,18 @@ class Civitai:
         return [
             web.get(r"/api/v1/model-versions/{id:\d+}", self.model_version),
             web.get(r"/api/download/models/{id:\d+}", self.download),
+            web.get("/api/v1/me", self.me),
             web.get("/login", self.login),
         ]
+
+    async def me(self, request: web.Request) -> web.Response:
+        """Who the token belongs to."""
+        fault = self._delivery.instead(request, "api", "me")
+        if fault is not None:
+            return replacement(fault)
+        if bearer(request) not in self._tokens:
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        return web.json_response({"id": 1, "username": "emulated-user", "tier": "free", "status": "active"})
 
     async def model_version(self, request: web.Request) -> web.Response:
         """The files of a version, with digests in upper case."""

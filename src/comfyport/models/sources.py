@@ -78,7 +78,7 @@ def _from_hugging_face(source: HuggingFaceSource, access: Access) -> Request:
     from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=access.hf_endpoint)
-    return Request(url, _sendable("HF_TOKEN", access.hf_token), "HF_TOKEN", frozenset({origin(url)}))
+    return Request(url, header_token("HF_TOKEN", access.hf_token), "HF_TOKEN", frozenset({origin(url)}))
 
 
 def _from_civitai(source: CivitaiSource, access: Access) -> Request:
@@ -89,7 +89,7 @@ def _from_civitai(source: CivitaiSource, access: Access) -> Request:
     origins = frozenset({origin(url)})
     if CIVITAI in origins:
         origins |= CIVITAI_ORIGINS
-    return Request(url, _sendable("CIVITAI_TOKEN", access.civitai_token), "CIVITAI_TOKEN", origins, name)
+    return Request(url, header_token("CIVITAI_TOKEN", access.civitai_token), "CIVITAI_TOKEN", origins, name)
 
 
 def _from_address(source: UrlSource, access: Access) -> Request:
@@ -97,14 +97,14 @@ def _from_address(source: UrlSource, access: Access) -> Request:
     if source.auth is None:
         return Request(url)
     variable = source.auth.removeprefix("env:")
-    token = _sendable(variable, access.environ.get(variable, ""))
+    token = header_token(variable, access.environ.get(variable, ""))
     if not token:
         raise InvalidSetting(variable, "", f"the lock's source {Request(source.url).shown} needs it")
     return Request(url, token, variable, frozenset({origin(url)}))
 
 
-def _sendable(variable: str, token: str) -> str:
-    """The token without the line break that secrets from files end with; refused if no header can carry it."""
+def header_token(variable: str, token: str) -> str:
+    """The token without the line break that files end with. Raises InvalidSetting if no header can carry the rest."""
     # An HTTP library would refuse it later, with the token in its message.
     stripped = token.strip()
     if re.search(r"[^!-~]", stripped):

@@ -1,0 +1,140 @@
+"""All that the doctor looks at, in order; what cannot be looked at is a finding too, and stops no other."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+from comfyport.comfyui.launch import Installation
+from comfyport.doctor import custom_nodes, disks, gpus, program, shelves, tokens
+from comfyport.doctor.finding import Finding, Report
+from comfyport.errors import ComfyportError
+from comfyport.jobs.delivery.setup import account_set_up
+from comfyport.models import lock, plan
+from comfyport.models.access import Access
+from comfyport.models.volume import Volume
+from comfyport.nodes import lock as nodes_lock
+from comfyport.nodes.places import Place
+from comfyport.nodes.startup import constraints
+from comfyport.settings import Settings
+from comfyport.status import Board
+
+Examine = Callable[[], Iterable[Finding]]
+
+
+def examine(settings: Settings, environ: Mapping[str, str]) -> Report:
+    """Looks at everything that a worker with these settings would stand on. Writes nothing that stays."""
+    rooms: tuple[tuple[str, Examine], ...] = (
+        (gpus.AREA, partial(_gpus, settings)),
+        (disks.AREA, partial(_disks, settings, environ)),
+        (shelves.AREA, partial(_models, settings)),
+        (custom_nodes.AREA, partial(_nodes, settings)),
+        (tokens.AREA, partial(_tokens, settings, environ)),
+        ("delivery", partial(_delivery, settings)),
+        (program.AREA, partial(_comfyui, settings)),
+    )
+    return Report(tuple(finding for area, room in rooms for finding in _guarded(area, room)))
+
+
+def _guarded(area: str, room: Examine) -> Iterator[Finding]:
+    try:
+        yield from room()
+    except ComfyportError as error:
+        yield Finding(area, error.code, "problem", error.message)
+    except OSError as error:
+        yield Finding(area, "disk", "problem", f"{error.filename or 'a file'} cannot be read: {error.strerror}")
+
+
+def _gpus(settings: Settings) -> Iterator[Finding]:
+    if settings.comfyui_url:
+        yield Finding(gpus.AREA, "device", "note", "ComfyUI runs elsewhere (COMFYUI_URL)")
+    else:
+        yield from gpus.examine(_installation(settings).python, device=settings.device)
+
+
+def _disks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        wanted = _plan(settings).bytes_to_fetch
+    except ComfyportError:
+        # The lock has a finding of its own.
+        wanted = 0
+    yield from disks.examine(
+        settings.volume_folder,
+        lasting=settings.lasting_volume is not None,
+        wanted=wanted,
+        statvfs_lies="MODAL_TASK_ID" in environ,
+    )
+
+
+def _models(settings: Settings) -> Iterable[Finding]:
+    return shelves.examine(_plan(settings), startup_download=settings.download_on_startup)
+
+
+def _nodes(settings: Settings) -> Iterable[Finding]:
+    installation = _installation(settings)
+    file = settings.nodes_lock_file
+    return custom_nodes.examine(
+        nodes_lock.load(file).nodes if file else (),
+        volume=Place.on_volume(settings.volume_folder),
+        image=Place.in_image(installation.directory),
+        python=installation.python,
+        constraints=constraints(settings.constraints_file),
+        may_sync=settings.sync_nodes_on_startup,
+    )
+
+
+def _tokens(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    access = Access(
+        settings.hf_endpoint,
+        settings.hf_token.reveal(),
+        settings.civitai_endpoint,
+        settings.civitai_token.reveal(),
+        environ,
+    )
+    yield from tokens.examine(access, lock.load(settings.lock).choose(settings.model_groups))
+    if settings.api_key.reveal():
+        yield Finding(tokens.AREA, "COMFYPORT_API_KEY", "ok", "set; requests over HTTP need it")
+    else:
+        fix = "Set COMFYPORT_API_KEY where others can reach the port."
+        yield Finding(tokens.AREA, "COMFYPORT_API_KEY", "note", "not set: whoever reaches the port may send jobs", fix)
+
+
+def _delivery(settings: Settings) -> Iterator[Finding]:
+    _, problem = account_set_up(
+        settings.bucket_endpoint,
+        name=settings.bucket_name,
+        region=settings.bucket_region,
+        prefix=settings.bucket_prefix,
+        access_key_id=settings.bucket_access_key_id.reveal(),
+        secret_access_key=settings.bucket_secret_access_key.reveal(),
+        public_url=settings.bucket_public_url,
+        link_seconds=settings.bucket_link_seconds,
+    )
+    if problem:
+        yield Finding("delivery", "bucket", "problem", problem, "See BUCKET_* in the README.")
+    elif settings.bucket_endpoint:
+        yield Finding("delivery", "bucket", "ok", "BUCKET_ENDPOINT_URL and its keys are set")
+
+
+def _comfyui(settings: Settings) -> Iterator[Finding]:
+    if not settings.comfyui_url:
+        yield from program.examine(_installation(settings))
+        yield program.examine_port("127.0.0.1", settings.comfyui_port, setting="COMFYUI_PORT", path="/system_stats")
+    yield program.examine_port(settings.host, settings.port, setting="PORT", path="/health")
+    yield from program.examine_board(Board(settings.run_folder))
+
+
+def _installation(settings: Settings) -> Installation:
+    return Installation.find(
+        settings.comfyui_directory, python=settings.comfyui_python, arguments=settings.comfyui_arguments
+    )
+
+
+def _plan(settings: Settings) -> plan.Plan:
+    whole = lock.load(settings.lock)
+    volume = Volume(settings.volume_folder, staging=settings.staging)
+    return plan.make(
+        whole.choose(settings.model_groups),
+        state=volume.state,
+        receipt=volume.receipt,
+        managed=volume.managed(),
+        lock=whole.models,
+    )
