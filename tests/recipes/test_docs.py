@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from emulators.hub import weights
@@ -25,11 +26,12 @@ def shell(script: str, folder: Path, address: str) -> str:
     own = script.replace("http://127.0.0.1:8000", address).replace("scripts/run-local.sh\n", "")
     own = own.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     command = ["bash", "-euo", "pipefail", "-c", SHELL + own]
-    done = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.mark.timeout(300)
 def test_the_commands_of_the_docs_do_what_they_say(tmp_path: Path):
     checkout = tmp_path / "checkout"
     shutil.copytree(RECIPES, checkout / "recipes")

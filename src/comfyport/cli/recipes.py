@@ -23,9 +23,9 @@ def list_command(as_json: JsonOption = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from comfyport import wiring
+    from comfyport.recipes import book
 
-    recipes = wiring.recipes(Settings.load())
+    recipes = book.load(Settings.load().recipes_folders)
     rows: list[dict[str, Any]] = [
         {
             "name": recipe.name,

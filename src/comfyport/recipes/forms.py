@@ -52,7 +52,7 @@ def _element(title: str, each: Each, kind_of: Kind) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for number, (name, source) in enumerate(each.each.items()):
         kind, told = _kind(source, kind_of)
-        optional = kind | None if isinstance(source, FileOf | FilesOf) else kind
+        optional = kind if isinstance(source, Told) else kind | None
         fields[f"field_{number}"] = (optional, Field(..., alias=name, title=name, description=told))
     return _made(f"{title}Result", "What became of one element.", fields, base=Failed)
 

@@ -103,14 +103,17 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
 
 
 async def _waited(request: Request, queue: Queue, job: Job, seconds: float) -> Job:
-    """The job when it has ended, or as it is after so long. If the client hangs up before, it is cancelled."""
+    """The job when it has ended, or as it is after so long or when the client hangs up; that cancels it.
+
+    One with an idempotency key goes on: its client has said that it will ask again.
+    """
     waiting = asyncio.create_task(queue.wait(job.id, seconds))
     leaving = asyncio.create_task(_gone(request))
     try:
         await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done() and not request.headers.get("Idempotency-Key"):
-            return await queue.cancel(job.id)
-        return await waiting
+        if waiting.done():
+            return waiting.result()
+        return job if request.headers.get("Idempotency-Key") else await queue.cancel(job.id)
     finally:
         for task in (waiting, leaving):
             task.cancel()
