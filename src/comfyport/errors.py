@@ -601,7 +601,7 @@ class RecipeUnknown(JobError):
 
 
 class RecipeFailed(JobError):
-    """A recipe ran its workflow several times, and not one of them went well."""
+    """A recipe ran its workflow several times, and each failed, for different reasons."""
 
     code = "recipe_failed"
 

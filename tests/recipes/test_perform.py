@@ -80,6 +80,17 @@ def test_time_that_is_over_costs_the_views_that_are_not_made_yet_and_no_other(wo
     assert "5 s" in answer["results"][2]["error"]
 
 
+def test_when_every_run_fails_of_something_else_all_reasons_are_told(worker: Host):
+    answer = run(worker, ordered("squares", {"squares": [{"colour": 2**30}, {"colour": 2**31}]}))
+
+    failures = answer["details"]["failures"]
+
+    assert answer["error_code"] == "recipe_failed"
+    assert [failure["colour"] for failure in failures] == [2**30, 2**31]
+    assert {failure["error_code"] for failure in failures} == {"output_missing"}
+    assert all(f"Value {failure['colour']} bigger than max" in failure["error"] for failure in failures)
+
+
 def test_the_timings_are_those_of_all_runs(worker: Host):
     answer = run(worker, ordered("multi-view", views("a", "b", steps=2)))
 

@@ -124,7 +124,8 @@ def _workflow(given: Any) -> dict[str, Any]:
         raise ValueError("it must be an object that maps node ids to nodes")
     if isinstance(given.get("nodes"), list):
         raise ValueError("it is in ComfyUI's editor format; export it with 'Export (API)' in ComfyUI's menu")
-    return given
+    # As in a job, a node that takes nothing may leave its inputs out.
+    return {node_id: {"inputs": {}, **node} if isinstance(node, dict) else node for node_id, node in given.items()}
 
 
 def _collisions(recipes: Iterable[Recipe]) -> Iterator[str]:
