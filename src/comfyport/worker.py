@@ -89,7 +89,6 @@ class Worker:
             self.comfyui = await stack.enter_async_context(comfyui)
             inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
             self._performer = self._new_performer(client, storage, leftovers, inventory)
-            self._jobs = RecipePerformer(self.recipes, self._performer)
             await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -117,7 +116,7 @@ class Worker:
         started = time.monotonic()
         named = job_id.set(job_name(job))
         try:
-            answer = await self._jobs.perform(job, observe)
+            answer = await RecipePerformer(self.recipes, self._performer).perform(job, observe)
             logger.info("job done seconds=%.3f", time.monotonic() - started)
         except ComfyportError as error:
             answer = error.as_answer()
