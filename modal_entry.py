@@ -11,7 +11,9 @@ Everything here is set by the COMFYPORT_MODAL_* variables of the README's table,
 again in every container and must come out the same there, so the image carries their values.
 """
 
+import logging
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ if modal.is_local():
     # Whoever deploys needs modal and nothing else; in the image, comfyport is installed.
     sys.path.insert(0, str(ROOT / "src"))
 
+from comfyport.serve.modal_service import deployment  # noqa: E402
 from comfyport.serve.modal_service.housekeeping import desk  # noqa: E402
 from comfyport.settings import ModalSettings  # noqa: E402
 
@@ -33,32 +36,48 @@ housekeeping = modal.App(f"{settings.app}-housekeeping")
 image = modal.Image.from_dockerfile(ROOT / "Dockerfile", context_dir=ROOT).env(
     {**settings.as_environ(), "COMFYPORT_VOLUME": VOLUME_PATH}
 )
-volume = modal.Volume.from_name(settings.volume, create_if_missing=True)
-secret = modal.Secret.from_name(settings.secret, required_keys=["COMFYPORT_API_KEY"])
+volume = modal.Volume.from_name(settings.volume, create_if_missing=True, version=settings.volume_version)
+secret = modal.Secret.from_name(settings.secret, required_keys=[] if settings.proxy_auth else ["COMFYPORT_API_KEY"])
 common: dict[str, Any] = {"image": image, "secrets": [secret], "timeout": settings.timeout}
+common |= deployment.placement(settings)
 
 
-@app.cls(gpu=list(settings.gpu), volumes={VOLUME_PATH: volume}, scaledown_window=settings.scaledown_window, **common)
+if modal.is_local() and (warning := deployment.cost_warning(settings)):
+    logging.getLogger("comfyport").warning(warning)
+
+
+@app.cls(volumes={VOLUME_PATH: volume}, **{**common, **deployment.gpu_class(settings)})
 class ComfyUI:
     """One GPU, one ComfyUI, one job at a time; Modal starts as many as there is work for, and none when idle."""
 
-    @modal.enter()
-    def start(self) -> None:
-        """Fetches missing models and starts ComfyUI."""
+    @modal.enter(snap=settings.snapshot)
+    def boot(self) -> None:
+        """Starts ComfyUI before it has a GPU, if a memory snapshot is to be taken of it."""
         from comfyport.serve.modal_service import gpu
 
-        gpu.start()
-        volume.commit()
+        gpu.boot(snapshot=settings.snapshot)
+
+    @modal.enter()
+    def start(self) -> None:
+        """Gives ComfyUI its GPU or starts it, and fetches missing models."""
+        from comfyport.serve.modal_service import gpu
+
+        gpu.start(volume)
 
     @modal.method()
     async def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """The answer to a job, whose id is its call's: by it the log and its files on the Volume are found."""
-        from comfyport.serve.host import handler
-        from comfyport.serve.modal_service import sharing
+        from comfyport.serve.modal_service import work
 
-        answer = await handler({**job, "id": modal.current_function_call_id()})
-        await sharing.keep_outputs(volume, answer)
-        return answer
+        return await work.answer(job, app=settings.app, volume=volume, notify=post_webhook)
+
+    @modal.method()
+    async def stream(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """What a job tells, then its result; for callers in Python, with `stream.remote_gen`."""
+        from comfyport.serve.modal_service import work
+
+        async for event in work.events(job, app=settings.app, volume=volume, notify=post_webhook):
+            yield event
 
     @modal.exit()
     def stop(self) -> None:
@@ -68,14 +87,51 @@ class ComfyUI:
         host.stop_shared()
 
 
+if settings.ui:
+
+    @app.cls(volumes={VOLUME_PATH: volume}, **{**common, **deployment.page_class(settings)})
+    @modal.concurrent(max_inputs=deployment.PAGE_REQUESTS)
+    class Page:
+        """ComfyUI's own page, in one container; its workflows and outputs are kept on the Volume."""
+
+        @modal.enter()
+        def start(self) -> None:
+            """Starts ComfyUI and fetches missing models."""
+            from comfyport.serve.modal_service import page
+
+            page.start()
+
+        @modal.asgi_app(requires_proxy_auth=True)
+        def show(self) -> Any:
+            """ComfyUI's page itself, for those who bring a Modal-Key and its Modal-Secret."""
+            from comfyport.serve.modal_service import page
+
+            return page.show()
+
+        @modal.exit()
+        def stop(self) -> None:
+            """Ends ComfyUI; Modal commits what is on the Volume then."""
+            from comfyport.serve.modal_service import page
+
+            page.stop()
+
+
 @app.function(**common)
 @modal.concurrent(max_inputs=100)
-@modal.asgi_app()
+@modal.asgi_app(requires_proxy_auth=settings.proxy_auth)
 def api() -> Any:
     """The HTTP face, in a small CPU container: a GPU is paid for only while it works."""
     from comfyport.serve.modal_service import api
 
-    return api.build(ComfyUI().run)
+    return api.build(ComfyUI().run, app=settings.app, notify=post_webhook)
+
+
+@app.function(**common)
+async def post_webhook(job_id: str, url: str) -> None:
+    """Tells a job's webhook of its end, where no GPU waits for a slow receiver."""
+    from comfyport.serve.modal_service import notices
+
+    await notices.post(job_id, url, app=settings.app, run=ComfyUI().run)
 
 
 @housekeeping.function(volumes={VOLUME_PATH: volume}, **common)

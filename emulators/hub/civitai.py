@@ -36,6 +36,7 @@ class Civitai:
         return [
             web.get(r"/api/v1/models/{id:\d+}", self.model),
             web.get(r"/api/v1/model-versions/{id:\d+}", self.model_version),
+            web.get("/api/v1/model-versions/by-hash/{hash}", self.model_version_by_hash),
             web.get(r"/api/download/models/{id:\d+}", self.download),
             web.get("/api/v1/me", self.me),
             web.get("/login", self.login),
@@ -79,6 +80,16 @@ class Civitai:
         if version is None:
             return web.json_response({"error": "Model not found"}, status=404)
         return web.json_response(self._describe(number, version))
+
+    async def model_version_by_hash(self, request: web.Request) -> web.Response:
+        """The version that one of the files with this sha256 belongs to; other kinds of hashes are not played."""
+        if _looks_like_a_robot(request):
+            return _blocked()
+        wanted = request.match_info["hash"].lower()
+        for number, version in self._versions.items():
+            if any(file.content.sha256 == wanted for file in version.files):
+                return web.json_response(self._describe(number, version))
+        return web.json_response({"error": "Model not found"}, status=404)
 
     async def download(self, request: web.Request) -> web.Response:
         """307 to a presigned URL; HEAD is answered with 401 even where the token is right."""

@@ -61,7 +61,7 @@ class HubEmulator(LoopbackServer):
         book = FaultBook(faults)
         grants = Grants(lifetime=signature_seconds, clock=clock, expiries=book.expiries)
         elsewhere = Elsewhere(lambda: self.elsewhere_url)
-        delivery = Delivery(book, rate=rate, elsewhere=elsewhere.offer)
+        delivery = self._delivery = Delivery(book, rate=rate, elsewhere=elsewhere.offer)
         known = frozenset(tokens)
         app = web.Application(middlewares=[self._record])
         app.on_response_prepare.append(_note_status)
@@ -89,6 +89,15 @@ class HubEmulator(LoopbackServer):
             ).routes()
         )
         super().__init__(app, port=port, handler_cancellation=True)
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second for each connection; answers under way follow a change."""
+        return self._delivery.rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._delivery.rate = rate
 
     @property
     def cdn_url(self) -> str:

@@ -8,12 +8,14 @@ characters as `_`), which is set in any case.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 
 from modal_proto import api_pb2
 
+from emulators.modal.checkpoints import Checkpoint, connected_to
 from emulators.modal.mounts import MountedFile
 from emulators.modal.rpc import Listener, Switchboard
 from emulators.modal.volume_copies import Copy
@@ -49,6 +52,28 @@ class Hooks:
     gone: Callable[["Container"], None]
 
 
+@dataclass(frozen=True)
+class Inside:
+    """What programs in a container start with: a root directory of its own by way of `launcher`, folder, variables."""
+
+    launcher: tuple[str, ...]
+    folder: Path
+    variables: dict[str, str]
+
+    async def run(self, *command: str) -> asyncio.subprocess.Process:
+        """Starts `command` in a process group of its own; its output is read through pipes."""
+        return await asyncio.create_subprocess_exec(
+            *self.launcher,
+            *command,
+            cwd=self.folder,
+            env=self.variables,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+
+
 @dataclass(eq=False)
 class Container:
     """One container. `failure` is what its runtime reported about a start that failed.
@@ -71,16 +96,26 @@ class Container:
     ready: bool = False
     failure: Any = None
     exit_code: int | None = None
+    checkpoint: Checkpoint | None = None
     cancelled: asyncio.Queue[list[str]] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
+    _inside: Inside | None = None
+    _beside: list[asyncio.subprocess.Process] = field(default_factory=list)
     _life: asyncio.Task[None] | None = None
     _killer: asyncio.TimerHandle | None = None
+    started_at: float = field(default_factory=time.time)
 
     @property
     def restore_state(self) -> Path:
         """The file whose appearance tells a snapshotted runtime that it was restored."""
         return self.home / "restore-state.json"
+
+    def take_checkpoint(self) -> None:
+        """Notes what would be in a memory snapshot of it now, and has it restored from that: it goes on as it is."""
+        pid = self._process.pid if self._process else 0
+        self.checkpoint = Checkpoint(self.task_id, connected_to(pid))
+        self.restore_state.write_text(json.dumps({"task_id": self.task_id, "function_id": self.function_id}))
 
     def start(self) -> None:
         """Begins to start; returns at once."""
@@ -100,6 +135,14 @@ class Container:
         self._process.send_signal(signal.SIGINT)
         loop = asyncio.get_running_loop()
         self._killer = self._killer or loop.call_later(self.grace, self.kill)
+
+    async def run_beside(self, *command: str) -> asyncio.subprocess.Process | None:
+        """Starts a program that finds what the container's own finds, and ends with it; None before that is up."""
+        if self._inside is None:
+            return None
+        program = await self._inside.run(*command)
+        self._beside.append(program)
+        return program
 
     async def _live(self) -> None:
         socket = self.home / "control.sock"
@@ -125,16 +168,12 @@ class Container:
         root = self._lay_out()
         arguments = self.home / "arguments.pb"
         arguments.write_bytes(self.layout.arguments.SerializeToString())
-        command = (*LAUNCHER, str(self._plan(root)), *RUNTIME) if self.isolated else RUNTIME
-        process = self._process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=root,
-            env=self._environment(root, server_url, arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        self._inside = Inside(
+            launcher=(*LAUNCHER, str(self._plan(root))) if self.isolated else (),
+            folder=root,
+            variables=self._environment(root, server_url, arguments),
         )
+        process = self._process = await self._inside.run(*RUNTIME)
         if self.ordered:
             self._kill_group()
         seconds = self.layout.arguments.function_def.startup_timeout_secs
@@ -176,11 +215,11 @@ class Container:
         self._kill_group()
 
     def _kill_group(self) -> None:
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        beside = [program for program in self._beside if program.returncode is None]
+        for process in (self._process, *beside):
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def _lay_out(self) -> Path:
         """Copies the uploaded files into a folder of the container's own; returns what plays `/root`."""

@@ -1,24 +1,28 @@
 """Puts the rooms together: what happens in one has its consequences in the others."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modal_proto import api_pb2
 
+from emulators.modal import shell
 from emulators.modal.apps import App, Apps, LogLine
 from emulators.modal.calls import Calls, Input
 from emulators.modal.container_door import ContainerDoor
 from emulators.modal.containers import Container, Hooks, Layout, machine_environment
+from emulators.modal.dicts import Dicts
 from emulators.modal.functions import Function, Functions
 from emulators.modal.images import Images
+from emulators.modal.inspection import Inspection
 from emulators.modal.mounts import Blobs, Mounts
 from emulators.modal.report import Record, Reporter
 from emulators.modal.rpc import Journal, Switchboard
 from emulators.modal.scheduler import Scheduler
 from emulators.modal.secret_store import Secrets
+from emulators.modal.shell import Shell
 from emulators.modal.volumes import Volumes
 from emulators.modal.web import Site, WebDoor
 
@@ -31,6 +35,7 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, Path] = field(default_factory=dict)
     proxy_tokens: Mapping[str, str] = field(default_factory=dict)
+    environments: Sequence[str] = ("main",)
     image_builder_version: str = "2025.06"
     most_containers: int = 4
     web_seconds: float = 150.0
@@ -53,15 +58,19 @@ class ControlPlane:
         self.mounts = Mounts(home / "mounts", self.blobs)
         self.volumes = Volumes(home / "volumes", dict(options.volumes))
         self.secrets = Secrets(options.secrets)
+        self.dicts = Dicts()
         self.images = Images(self.mounts)
         self.functions = Functions(self._web_address)
         self.apps = Apps(
             options.image_builder_version,
+            options.environments,
             layout_objects=self._layout_objects,
             published=self._published,
             stopped=self._stopped,
         )
         self.functions.apps = self.apps
+        self.shell = Shell(lambda: self.containers)
+        self.inspection = Inspection(options.environments, self.apps, self.functions, lambda: self.containers)
         self.scheduler = Scheduler[Input](self._definition, self._launch, options.most_containers)
         self.calls = Calls(self.scheduler)
         self.scheduler.finish = self.calls.finish
@@ -79,6 +88,11 @@ class ControlPlane:
         """The service that clients talk to."""
         return Switchboard(self._rooms(), self.journal)
 
+    @property
+    def router(self) -> Switchboard:
+        """The service that commands for running containers go to."""
+        return Switchboard([self.shell], self.journal, shell.SERVICE)
+
     async def close(self) -> None:
         """Ends every container, in good order where they follow the request, and the web sites."""
         for app in self.apps.by_id.values():
@@ -90,7 +104,8 @@ class ControlPlane:
     def _rooms(self) -> list[object]:
         return [
             *(self.apps, self.functions, self.calls, self.images),
-            *(self.volumes, self.secrets, self.mounts, self.blobs),
+            *(self.volumes, self.secrets, self.mounts, self.blobs, self.dicts),
+            *(self.inspection, self.shell),
         ]
 
     def _web_address(self, app: App, function: str, method: str) -> str:

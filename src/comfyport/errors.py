@@ -2,20 +2,20 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked, UnusableReference,
-            UnknownModel, ModelListed
+            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked,
+            UnknownModel, ModelListed, UnusableReference, UnusableImport
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
             ArchiveRefused, ModelNotReady, ModelNotFound, ModelRefused
         NodeError               a custom node could not be brought; the others, and ComfyUI, go on
             NodeFetchFailed, NodeFolderTaken, NodeRequirements
         ComfyUIError            the program that we run
-            ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
+            ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused, SnapshotFailed
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
             AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
-            ResultDropped, NotRetryable
+            ResultDropped, NotRetryable, PictureMissing
         LockNotSaved            a lock could not be written, or was changed meanwhile
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
@@ -248,6 +248,19 @@ class UnusableReference(UsageError):
         super().__init__(f"{reference} names no file that can be pinned: {reason}.", reference=reference)
 
 
+class UnusableImport(UsageError):
+    """A file that models should be imported from cannot be read, or is of no kind that names models."""
+
+    code = "unusable_import"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(
+            f"{file} cannot be imported: {reason}. Name a workflow (JSON, or a PNG with one in it), a model-list.json, "
+            "a comfy.lock.yaml, a snapshot of comfy-pack, or a text with an address in each line.",
+            file=file,
+        )
+
+
 class ModelNotFound(ModelError):
     """A repository, a revision, a version or a file is not where it was looked for."""
 
@@ -379,6 +392,18 @@ class ComfyUIDied(ComfyUIError):
     def __init__(self, reason: str, *, log: list[str]) -> None:
         tail = "".join(f"\n  | {line}" for line in log)
         super().__init__(f"ComfyUI ended: {reason}. Its last lines:{tail or ' none'}", reason=reason, log=log)
+
+
+class SnapshotFailed(ComfyUIError):
+    """ComfyUI could not be started without its GPU, or not be given it afterwards: a memory snapshot needs both."""
+
+    code = "snapshot_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"ComfyUI cannot be started from a memory snapshot: {reason}. "
+            "Leave out the custom node that this names, or set COMFYPORT_MODAL_SNAPSHOT=false, and deploy again."
+        )
 
 
 class ComfyUIUnreachable(ComfyUIError):
@@ -623,6 +648,18 @@ class NotRetryable(JobError):
             f"The job {job_id} is {status}. Only one that is FAILED or TIMED_OUT can run again.",
             id=job_id,
             status=status,
+        )
+
+
+class PictureMissing(JobError):
+    """A job whose result has no picture that could be shown small."""
+
+    code = "picture_missing"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id} has no picture in its answer that can be shown small. Fetch its result with `/status`.",
+            id=job_id,
         )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from comfyport.comfyui.client import Client
-from comfyport.comfyui.launch import Folders, Installation, command
+from comfyport.comfyui.launch import WORKER, Folders, Installation, Launch, command
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
 from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.jobs.delivery.deliverer import Means
@@ -35,6 +35,7 @@ def comfyui(
     *,
     ready: Callable[[], Awaitable[bool]],
     notice: Callable[[Health], None],
+    launch: Launch = WORKER,
 ) -> ComfyUI:
     """The ComfyUI to run, with the volume's models and the custom nodes of the lock, or the one that runs already.
 
@@ -45,14 +46,15 @@ def comfyui(
     installation = Installation.find(
         settings.comfyui_directory, python=settings.comfyui_python, arguments=settings.comfyui_arguments
     )
-    folders = Folders(comfyui_folder(settings), volume.models.absolute(), volume.custom_nodes.absolute())
+    base = comfyui_folder(settings)
+    folders = Folders(base, volume.models.absolute(), volume.custom_nodes.absolute(), kept=launch.kept)
     extra_paths = folders.prepare(
         baked_nodes=installation.directory / "custom_nodes",
         model_directories=tuple(entry.directory for entry in entries),
     )
     file = settings.nodes_lock_file
     line, whole = with_nodes(
-        command(installation, folders, extra_paths, port=settings.comfyui_port, device=settings.device),
+        command(installation, folders, extra_paths, port=settings.comfyui_port, device=settings.device, launch=launch),
         _without_secrets(settings, environ, entries),
         nodes_lock.load(file).nodes if file else (),
         volume=Place.on_volume(volume.root.absolute()),

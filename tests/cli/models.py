@@ -33,7 +33,7 @@ def models(folder: Path, *arguments: str, **environ: str) -> Answer:
     """Runs `comfyport models` with the lock, the volume and the run folder below `folder`."""
     whole = container_environ(folder, **environ)
     command = ["comfyport", "models", *arguments]
-    done = subprocess.run(command, env=whole, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=whole, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

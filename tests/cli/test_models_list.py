@@ -106,15 +106,20 @@ def test_lock_fills_in_shows_and_saves(tmp_path: Path):
     assert file.read_text().endswith("}")
 
 
-def test_lock_is_not_done_while_something_stays_open(tmp_path: Path):
+def test_lock_is_not_done_while_something_stays_open_that_only_a_download_tells(tmp_path: Path):
     with HubEmulator(files={"a.bin": BODY}) as hub:
-        lock(tmp_path, OPEN | {"sources": [{"type": "url", "url": f"{hub.url}/files/a.bin"}]})
+        lock(tmp_path, OPEN | {"name": "a.bin", "sources": [{"type": "url", "url": f"{hub.url}/files/a.bin"}]})
         answer = models(tmp_path, "lock", "--json")
+        size = entries(tmp_path)[0]["size"]
+        models(tmp_path, "sync", MODEL_GROUPS="small")
+        after_the_download = models(tmp_path, "lock", "--json")
 
     assert answer.status == 3
     assert answer.json["ok"] is False
     assert answer.json["models"][0]["open"] == ["no sha256"]
-    assert entries(tmp_path)[0]["size"] == len(BODY)
+    assert size == len(BODY)
+    assert after_the_download.status == 0, after_the_download.err
+    assert entries(tmp_path)[0]["sha256"] == SHA256
 
 
 def test_lock_fails_for_what_is_gone_and_saves_the_rest(tmp_path: Path):

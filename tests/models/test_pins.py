@@ -1,6 +1,7 @@
 """Pins: what is open is filled in, what has moved is moved when asked, and what disagrees is told."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from tenacity import wait_none
 
 from comfyport.models.access import Access
 from comfyport.models.lock import Entry
-from comfyport.models.pins import Change, Refreshed, refresh
+from comfyport.models.pins import Change, Refreshed, recorded, refresh
 from comfyport.models.resolve import Resolver
+from comfyport.models.volume import Member, Receipt
 from emulators.hub import CivitaiFile, CivitaiVersion, HubEmulator, Repo
 from tests.conftest import entry
 
@@ -94,6 +96,30 @@ def test_what_a_site_does_not_tell_stays_open():
 
     assert (result.entry.size, result.entry.sha256) == (5, None)
     assert result.open == ["no sha256"]
+
+
+def test_what_the_first_download_has_noted_closes_the_gap():
+    half = Refreshed(entry(), entry(size=len(OLD)))
+    receipt = Receipt(len(OLD), 0, OLD_SHA256, "https://host/a", 0.0)
+
+    assert recorded(half, receipt).entry == entry(size=len(OLD), sha256=OLD_SHA256)
+    assert recorded(half, None) == half
+    assert recorded(half, replace(receipt, size=1)) == half
+    assert recorded(half, replace(receipt, sha256="")) == half
+
+
+def test_a_receipt_does_not_change_what_the_lock_says():
+    known = Refreshed(pinned(), pinned())
+
+    assert recorded(known, Receipt(len(OLD), 0, NEW_SHA256, "https://host/a", 0.0)) == known
+
+
+def test_an_archives_size_is_not_taken_from_its_receipt():
+    archive = {"format": "zip", "into": "x"}
+    open_archive = Refreshed(entry(archive=archive), entry(archive=archive))
+    receipt = Receipt(0, 0, OLD_SHA256, "https://host/a", 0.0, members=(Member("x/a", 1, 0),))
+
+    assert recorded(open_archive, receipt).entry == entry(archive=archive, sha256=OLD_SHA256)
 
 
 def test_an_upgrade_takes_the_newest_bytes_and_their_commit():

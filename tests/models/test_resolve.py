@@ -123,14 +123,22 @@ def test_a_model_becomes_its_newest_version():
     assert found.source == CivitaiSource(type="civitai", version_id=6, file_id=11)
 
 
+def test_a_sha256_becomes_the_file_that_has_it_and_not_the_primary_one():
+    with HubEmulator(civitai={5: CivitaiVersion((FULL, PRUNED))}) as hub:
+        found = resolver(hub).resolve(CivitaiReference(sha256=SHA256))
+
+    assert found.source == CivitaiSource(type="civitai", version_id=5, file_id=11)
+
+
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
+        (CivitaiReference(sha256="ab" * 32), "removed, or never there"),
         (CivitaiReference(9), "removed, or never there"),
         (CivitaiReference(model_id=9), "removed, or never there"),
         (CivitaiReference(5, file_id=99), r"11 \(full.safetensors\), 12 \(pruned.safetensors\)"),
     ],
-    ids=["version", "model", "file"],
+    ids=["sha256", "version", "model", "file"],
 )
 def test_what_civitai_does_not_have_is_named(reference: CivitaiReference, reason: str):
     with (

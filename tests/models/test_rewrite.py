@@ -99,3 +99,20 @@ def test_the_first_entry_follows_the_texts_own_style(empty: str, filled: str):
 
 def test_of_a_key_that_stands_twice_the_last_one_counts():
     assert rewrite('{"a": 1, "a": 2, "b": 3}', {"a": 4, "b": 3}) == '{"a": 1, "a": 4, "b": 3}'
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "changed"),
+    [
+        ("[1, 1, 2, 1]", [1, 1], "[1, 1]"),
+        ("[2, 1, 2]", [1], "[1]"),
+        ("[1, 2, 3]", [2, 1], "[2, 1]"),
+        ('{"a": 1}', {"a": True}, '{"a": true}'),
+        ('{"a": 1}', {"a": 1.0}, '{"a": 1.0}'),
+        ('{"a": 1, "b": 2}', {"c": 3, "b": 2}, '{"c": 3, "b": 2}'),
+        ('{"a": 1, "b": 2}', {"a": 1, "c": 3}, '{"a": 1, "c": 3}'),
+        ('{"a": [1]}', {}, "{}"),
+    ],
+)
+def test_what_looks_alike_is_told_apart(text: str, wanted: Any, changed: str):
+    assert rewrite(text, wanted) == changed

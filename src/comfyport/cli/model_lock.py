@@ -11,9 +11,9 @@ from comfyport.cli.options import access_of, volume_of
 from comfyport.cli.plan import WORK_LEFT
 from comfyport.cli.tables import show
 from comfyport.models.adding import remove
-from comfyport.models.lock import Entry
+from comfyport.models.lock import Entry, left_open
 from comfyport.models.lock_file import LockFile
-from comfyport.models.pins import Change, Refreshed, refresh
+from comfyport.models.pins import Refreshed, recorded, refresh
 from comfyport.models.resolve import Resolver
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
@@ -21,12 +21,24 @@ from comfyport.settings import Settings
 DIGEST_SHOWN = 12
 
 
-def lock_models(names: Sequence[str], lock_file: Path | None, *, upgrade: bool, dry_run: bool, as_json: bool) -> None:
+def lock_models(
+    names: Sequence[str],
+    lock_file: Path | None,
+    volume: Path | None,
+    *,
+    upgrade: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Looks up what is open, or with `upgrade` what is newer, saves it, and prints what changed and what stays open."""
     settings = Settings.load()
     file = LockFile.open(lock_file or settings.lock)
     entries = [file.lock.find(name) for name in names] or list(file.lock.models)
-    results = refresh(entries, Resolver(access_of(settings)).resolve, upgrade=upgrade)
+    asked = entries if upgrade else [entry for entry in entries if left_open(entry)]
+    typer.echo(f"models: looking up {len(asked)} of {len(entries)} entries", err=True)
+    found = refresh(entries, Resolver(access_of(settings)).resolve, upgrade=upgrade)
+    place = Volume(volume or settings.volume_folder, staging=settings.staging)
+    results = [recorded(result, place.receipt(result.entry.path)) for result in found]
     if not dry_run:
         file.replacing(result.entry for result in results).save()
     status = _status(results, dry_run=dry_run)
@@ -90,10 +102,9 @@ def _shown(value: Any) -> str:
 
 
 def _document(result: Refreshed) -> dict[str, Any]:
-    changes: list[Change] = list(result.changes)
     return {
         "path": result.entry.path,
-        "changes": [{"field": each.field, "before": each.before, "after": each.after} for each in changes],
+        "changes": [{"field": each.field, "before": each.before, "after": each.after} for each in result.changes],
         "open": result.open,
         "problems": list(result.problems),
         "failed": result.failed,

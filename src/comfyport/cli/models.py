@@ -1,9 +1,10 @@
-"""`comfyport models`: sync, plan, verify, gc, add, remove, lock, list, usage.
+"""`comfyport models`: sync, plan, verify, gc, add, import, remove, lock, list, usage.
 
 What looks at the lock and the volume for people is loaded when it is called: a start of the container needs none of it.
 """
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,33 @@ app.command("prefetch")(prefetch_command)
 app.add_typer(model_add.app, name="add")
 
 
+@app.command("import")
+def import_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A workflow (JSON, or a PNG with one in it), a model-list.json of ComfyUI-Manager, a comfy.lock.yaml, "
+            "a snapshot of comfy-pack, or a text with an address in each line."
+        ),
+    ],
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A group to put them into; may be repeated.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="PATTERN", help="Only files of such a name, as *xl*.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be added.")] = False,
+    lock_file: LockOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pin the models that a workflow or another tool's list names, without downloading them."""
+    from comfyport.cli import model_import
+
+    model_import.import_models(
+        source, lock_file, groups=group or [], only=only or [], dry_run=dry_run, as_document=as_json
+    )
+
+
 @app.command("remove")
 def remove_command(
     names: Annotated[list[str], typer.Argument(help="Their paths, or their names where only one has it.")],
@@ -44,12 +72,13 @@ def lock_command(
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Move pins to what the sources have now.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     lock_file: LockOption = None,
+    volume: VolumeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fill in what the lock leaves open: commit, size and sha256, from the sites' metadata."""
+    """Fill in what the lock leaves open: commit, size and sha256, from metadata and the volume's receipts."""
     from comfyport.cli import model_lock
 
-    model_lock.lock_models(names or [], lock_file, upgrade=upgrade, dry_run=dry_run, as_json=as_json)
+    model_lock.lock_models(names or [], lock_file, volume, upgrade=upgrade, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("list")

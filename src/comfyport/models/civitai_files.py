@@ -1,7 +1,8 @@
 """What a model version on Civitai holds: each file's id, name, size and sha256.
 
-`GET /api/v1/model-versions/{id}` and `/api/v1/models/{id}` (https://developer.civitai.com/site/reference). Sizes are
-told in KiB with fractions, which give whole bytes; SHA256 in upper case.
+`GET /api/v1/model-versions/{id}`, `/api/v1/model-versions/by-hash/{sha256}` and `/api/v1/models/{id}`
+(https://developer.civitai.com/site/reference). Sizes are told in KiB with fractions, which give whole bytes; SHA256 in
+upper case.
 """
 
 import re
@@ -43,12 +44,12 @@ class _File(BaseModel):
     type: str | None = None
     sizeKB: float | None = None  # noqa: N815 - Civitai's own word
     metadata: dict[str, Any] | None = None
-    hashes: _Hashes = _Hashes()
+    hashes: _Hashes | None = None
     primary: bool | None = None
 
     @property
     def sha256(self) -> str | None:
-        digest = (self.hashes.SHA256 or "").lower()
+        digest = ((self.hashes and self.hashes.SHA256) or "").lower()
         return digest if _SHA256.fullmatch(digest) else None
 
     @property
@@ -62,8 +63,9 @@ class _Kind(BaseModel):
 
 
 class _Version(BaseModel):
+    id: int
     files: list[_File]
-    model: _Kind = _Kind()
+    model: _Kind | None = None
     usageControl: str | None = None  # noqa: N815 - Civitai's own word
 
 
@@ -103,24 +105,27 @@ class Version:
         """The file that a reference means. Raises ModelNotFound, which lists what there is."""
         if reference.file_id is not None:
             found = next((file for file in self.files if file.id == reference.file_id), None)
+        elif reference.sha256:
+            found = next((file for file in self.files if file.sha256 == reference.sha256), None)
         else:
             found = max(self.files, key=lambda file: _fitness(file, reference.traits), default=None)
         if found is None:
             listed = ", ".join(f"{file.id} ({file.name})" for file in self.files[:_LISTED]) or "none"
-            raise ModelNotFound(
-                f"file {reference.file_id}", f"the version's files are: {listed}", source=reference.shown
-            )
+            what = f"file {reference.file_id}" if reference.file_id else "the file"
+            raise ModelNotFound(what, f"the version's files are: {listed}", source=reference.shown)
         return found
 
 
 def version(reference: CivitaiReference, access: Access, *, wait: Wait = BACKOFF) -> Version:
-    """A version, or a model's newest one that has files.
+    """A version, by its id, by the sha256 of one of its files, or a model's newest one that has files.
 
     Raises ModelNotFound, ModelRefused, SourceFailed or InvalidSetting.
     """
-    number = reference.version_id or _newest(reference, access, wait)
-    what = f"civitai version {number}"
-    told = _told(_Version, f"/api/v1/model-versions/{number}", what, access, wait)
+    key = f"by-hash/{reference.sha256}" if reference.sha256 else reference.version_id
+    told = _told(
+        _Version, f"/api/v1/model-versions/{key or _newest(reference, access, wait)}", reference.shown, access, wait
+    )
+    what = f"civitai version {told.id}"
     if told.usageControl not in (None, "Download"):
         reason = "its creator lets it be used on Civitai only, and not downloaded"
         raise ModelRefused(what, reason, source=access.civitai_endpoint)
@@ -128,7 +133,7 @@ def version(reference: CivitaiReference, access: Access, *, wait: Wait = BACKOFF
         CivitaiFile(file.id, file.name, _bytes(file.sizeKB), file.sha256, file.primary or False, file.traits)
         for file in told.files
     )
-    return Version(number, files, _DIRECTORIES.get(told.model.type, ""))
+    return Version(told.id, files, _DIRECTORIES.get(told.model.type, "") if told.model else "")
 
 
 def _newest(reference: CivitaiReference, access: Access, wait: Wait) -> int:

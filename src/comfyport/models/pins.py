@@ -14,6 +14,7 @@ from comfyport.errors import ComfyportError
 from comfyport.models.lock import Entry, HuggingFaceSource, Source, left_open
 from comfyport.models.resolve import Found
 from comfyport.models.sources import called
+from comfyport.models.volume import Receipt
 
 LookUp = Callable[[Source], Found]
 
@@ -61,12 +62,26 @@ def refresh(entries: Sequence[Entry], look_up: LookUp, *, upgrade: bool = False)
         return list(pool.map(lambda entry: _upgraded(entry, look_up) if upgrade else _locked(entry, look_up), entries))
 
 
+def recorded(result: Refreshed, receipt: Receipt | None) -> Refreshed:
+    """`result` with what no site tells and the first download has noted on the volume: the sha256, and the size.
+
+    The size of an archive is not noted. A file of another size than the sites tell now is none that can be pinned.
+    """
+    entry = result.entry
+    if receipt is None or not receipt.sha256 or entry.sha256:
+        return result
+    size = entry.size if receipt.members else receipt.size
+    if entry.size not in (None, size):
+        return result
+    return replace(result, entry=entry.model_copy(update={"size": size, "sha256": receipt.sha256}))
+
+
 def _locked(entry: Entry, look_up: LookUp) -> Refreshed:
     """The entry with what its sources tell; what it says of its bytes already stays."""
     if not left_open(entry):
         return Refreshed(entry, entry)
     answers = [_Answer.of(source, source, look_up) for source in entry.sources]
-    return _settled(entry, entry.size, entry.sha256, answers)
+    return _settled(entry, entry.size, entry.sha256, answers, "; `comfyport models lock --upgrade` takes them")
 
 
 def _upgraded(entry: Entry, look_up: LookUp) -> Refreshed:
@@ -101,8 +116,13 @@ class _Answer:
             return cls(source, None, error.message)
 
 
-def _settled(entry: Entry, size: int | None, sha256: str | None, answers: Sequence[_Answer]) -> Refreshed:
-    """The entry with these bytes, or as far as they are open the first that are told; sources with others stay."""
+def _settled(
+    entry: Entry, size: int | None, sha256: str | None, answers: Sequence[_Answer], advice: str = ""
+) -> Refreshed:
+    """The entry with these bytes, or as far as they are open the first that are told; sources with others stay.
+
+    `advice` is what is said of those.
+    """
     for found in (answer.found for answer in answers if answer.found):
         if _agree(size, sha256, found):
             size, sha256 = size if size is not None else found.size, sha256 or found.sha256
@@ -112,7 +132,7 @@ def _settled(entry: Entry, size: int | None, sha256: str | None, answers: Sequen
         agreed = answer.found is not None and _agree(size, sha256, answer.found)
         sources.append(answer.found.source if answer.found and agreed else answer.source)
         if not agreed:
-            problems.append(_other_bytes(answer.found, size, sha256) if answer.found else answer.problem)
+            problems.append(_other_bytes(answer.found, size, sha256) + advice if answer.found else answer.problem)
     settled = entry.model_copy(update={"size": size, "sha256": sha256, "sources": tuple(sources)})
     return Refreshed(entry, settled, tuple(problems), failed=any(not answer.found for answer in answers))
 
@@ -127,9 +147,7 @@ def _agree(size: int | None, sha256: str | None, found: Found) -> bool:
 def _other_bytes(found: Found, size: int | None, sha256: str | None) -> str:
     there = f"the sha256 {found.sha256}" if found.sha256 and sha256 else f"{found.size} bytes"
     here = sha256 if found.sha256 and sha256 else f"{size}"
-    return (
-        f"{called(found.source)} has other bytes now: {there}, not {here}; `comfyport models lock --upgrade` takes them"
-    )
+    return f"{called(found.source)} has other bytes now: {there}, not {here}"
 
 
 def _newest(source: Source) -> Source:

@@ -33,7 +33,7 @@ _TRAITS = ("type", "format", "size", "fp")
 
 @dataclass(frozen=True)
 class CivitaiReference:
-    """A file on Civitai: of a version, or of a model's newest version.
+    """A file on Civitai: of a version, of a model's newest version, or that with a `sha256`, wherever it is.
 
     Without `file_id` it is the version's primary file, or the one that has all `traits` (type, format, size, fp).
     """
@@ -42,10 +42,13 @@ class CivitaiReference:
     model_id: int | None = None
     file_id: int | None = None
     traits: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
 
     @property
     def shown(self) -> str:
         """What people call it."""
+        if self.sha256:
+            return f"a file with the sha256 {self.sha256}"
         return f"civitai version {self.version_id}" if self.version_id else f"civitai model {self.model_id}"
 
 

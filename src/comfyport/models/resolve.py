@@ -110,7 +110,7 @@ class Resolver:
 
     def _on_civitai(self, asked: CivitaiReference) -> Found:
         version = self._once(
-            (asked.version_id, asked.model_id),
+            (asked.version_id, asked.model_id, asked.sha256),
             lambda: civitai_files.version(asked, self._access, wait=self._wait),
         )
         file = version.file(asked)
