@@ -11,7 +11,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check .
 ruff format --check --quiet .
-shellcheck src/*.sh scripts/*.sh image/*.sh .ci/run
+shellcheck src/*.sh scripts/*.sh scripts/*/*.sh image/*.sh .ci/run
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 mypy

@@ -22,8 +22,9 @@ from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.inventory import Inventory
 from comfyport.comfyui.ports import require_free
-from comfyport.comfyui.process import Health
+from comfyport.comfyui.process import ComfyUI, Health
 from comfyport.comfyui.storage import Storage
+from comfyport.early import Early
 from comfyport.errors import ComfyportError, ComfyUIError
 from comfyport.jobs.delivery.deliverer import Deliverer
 from comfyport.jobs.events import Observer, unobserved
@@ -32,8 +33,8 @@ from comfyport.jobs.job_id import job_id, job_name
 from comfyport.jobs.leftovers import Leftovers, nodes_cached
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
-from comfyport.models import lock
-from comfyport.models.volume import Volume
+from comfyport.models import amendments
+from comfyport.models.lock import Entry
 from comfyport.settings import Settings
 from comfyport.startup import Download, Report, warm_up
 from comfyport.status import Board
@@ -47,14 +48,20 @@ DEATHS_BEFORE_REFRESH = 3
 class Worker:
     """A worker from `async with` to its end: it downloads, runs ComfyUI and answers jobs."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
-        """`environ` is what the download and ComfyUI are given; `settings` must have been loaded from it."""
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str] = os.environ, *, early: Early | None = None
+    ) -> None:
+        """`environ` is what the download and ComfyUI are given; `settings` must have been loaded from it.
+
+        `early` is a ComfyUI that was started before, for a memory snapshot.
+        """
         self.settings = settings
         self.environ = dict(environ)
         self.board = Board(settings.run_folder)
-        self.volume = Volume(settings.volume_folder, staging=settings.staging)
+        self.volume = wiring.volume(settings)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
+        self._early = early
         self._started = False
         self._stack = AsyncExitStack()
         wait = None if settings.startup_wait == "all" else settings.startup_wait_seconds
@@ -62,9 +69,9 @@ class Worker:
 
     async def __aenter__(self) -> Self:
         """Starts everything side by side. Raises ComfyportError if something cannot even be started."""
-        entries = lock.load(self.settings.lock).choose(self.settings.model_groups) if self._downloads else ()
+        entries = self._entries() if self._downloads else ()
         async with AsyncExitStack() as stack:
-            if not self.settings.comfyui_url:
+            if not self.settings.comfyui_url and not self._early:
                 await self._check_machine()
             self.volume.make_folders()
             self.board.clear()
@@ -78,10 +85,7 @@ class Worker:
             leftovers = Leftovers(storage, nodes_cached(self.settings.comfyui_arguments))
             leftovers.clear()
             stack.callback(leftovers.clear)
-            comfyui = wiring.comfyui(
-                self.settings, self.environ, entries, self.volume, self.url, ready=client.answers, notice=self._notice
-            )
-            self.comfyui = await stack.enter_async_context(comfyui)
+            self.comfyui = await self._enter_comfyui(stack, client, entries)
             self._inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
             self._performer = self._new_performer(client, storage, leftovers, self._inventory)
             await self._performer.inputs.clear()
@@ -162,6 +166,10 @@ class Worker:
             for task in failures:
                 task.cancel()
 
+    async def wait_worn_out(self) -> ComfyUIError:
+        """Returns why another worker would do better than this one, as soon as that is clear."""
+        return await self.comfyui.wait_worn_out(DEATHS_BEFORE_REFRESH)
+
     async def _start_up(self) -> None:
         await asyncio.gather(
             self._report.phase("comfyui", self.comfyui.wait_ready()),
@@ -172,6 +180,15 @@ class Worker:
         self._report.note("ready")
         self._started = True
         logger.info("ready for jobs")
+
+    async def _enter_comfyui(self, stack: AsyncExitStack, client: Client, entries: Sequence[Entry]) -> ComfyUI:
+        if self._early:
+            stack.push_async_exit(self._early)
+            return await self._early.resume(self.settings, self.environ)
+        comfyui = wiring.comfyui(
+            self.settings, self.environ, entries, self.volume, self.url, ready=client.answers, notice=self._notice
+        )
+        return await stack.enter_async_context(comfyui)
 
     def _new_performer(self, client: Client, storage: Storage, leftovers: Leftovers, inventory: Inventory) -> Performer:
         settings = self.settings
@@ -188,6 +205,9 @@ class Worker:
             settings.job_timeout,
             settings.comfy_org_api_key.reveal(),
         )
+
+    def _entries(self) -> tuple[Entry, ...]:
+        return amendments.choose(self.settings.lock, self.volume, self.settings.model_groups)
 
     @property
     def _downloads(self) -> bool:
