@@ -55,7 +55,7 @@ RUN if [ "${COMFYUI_VERSION}" = emulated ]; then \
 
 # comfyport as a wheel.
 FROM tools AS comfyport
-COPY LICENSE README.md pyproject.toml /opt/comfyport/
+COPY LICENSE README.md models.lock.json pyproject.toml /opt/comfyport/
 COPY src /opt/comfyport/src
 RUN cd /opt/comfyport && /opt/tools/bin/hatchling build --target wheel
 

@@ -32,7 +32,7 @@ LEFT_OUT = {
         *("QUEUE_SIZE", "QUEUE_BYTES", "BODY_BYTES", "RESULT_SECONDS"),
     ),
     "bounded by RunPod, which kills after 10 s": ("STOP_SECONDS",),
-    "for other places": ("COMFYUI_URL", "COMFYPORT_NODES_PROTOCOLS"),
+    "for other places": ("COMFYUI_URL", "COMFYPORT_NODES_PROTOCOLS", "MODAL_TASK_ID"),
 }
 CHOICES = {"STARTUP_WAIT": ("needed", "all"), "LOG_LEVEL": ("debug", "info", "warning", "error")}
 # The image says where its lock is.

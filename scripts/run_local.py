@@ -1,8 +1,8 @@
 """Runs all of comfyport on this machine: models, ComfyUI, HTTP, one job. Started by scripts/run-local.sh.
 
 It starts the very `src/start.sh` of the image. The models of the quickstart are served on loopback by the emulator of
-the Hugging Face Hub. ComfyUI is the one in $COMFYUI_DIR; else the one that --install-comfyui has installed; else the
-emulator.
+the Hugging Face Hub; those of a lock that --lock names come from where it says, and then it waits for jobs and sends
+none. ComfyUI is the one in $COMFYUI_DIR; else the one that --install-comfyui has installed; else the emulator.
 """
 
 import argparse
@@ -48,11 +48,13 @@ def main() -> int:
             _install_comfyui()
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comfyport-")))
-            hub = stack.enter_context(_hub(folder))
-            worker = stack.enter_context(_running([str(ROOT / "src" / "start.sh")], env=_environment(hub, folder)))
+            hub = "" if options.lock else stack.enter_context(_hub(folder))
+            environment = _environment(hub, folder, options.lock)
+            worker = stack.enter_context(_running([str(ROOT / "src" / "start.sh")], env=environment))
             address = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
             _wait_ready(address, worker)
-            _say(f"Wrote {_run_job(address, worker)}")
+            if not options.lock:
+                _say(f"Wrote {_run_job(address, worker)}")
             if not options.once:
                 _say(f"Serving on {address} (API documentation: {address}/docs). Ctrl-C ends it.")
                 raise Failed("The worker ended", worker.wait() or 1)
@@ -66,7 +68,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/run-local.sh", description="Runs all of comfyport on this machine.")
-    parser.add_argument("--once", action="store_true", help="end after the first job")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--once", action="store_true", help="end after the first job")
+    what.add_argument("--lock", type=Path, metavar="FILE", help="bring the models of this lock, and wait for jobs")
     parser.add_argument(
         "--install-comfyui",
         action="store_true",
@@ -75,8 +79,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _environment(hub: str, folder: Path) -> dict[str, str]:
-    """What the container's environment would be; what the caller has set wins, but for the addresses on loopback."""
+def _environment(hub: str, folder: Path, lock: Path | None) -> dict[str, str]:
+    """What the container's environment would be; what the caller has set wins, but for addresses and the options."""
     comfyui = os.environ.get("COMFYUI_DIR") or (str(INSTALLED) if (INSTALLED / "main.py").is_file() else "")
     if not comfyui and not os.environ.get("COMFYUI_URL"):
         comfyui = str(EMULATOR)
@@ -93,8 +97,8 @@ def _environment(hub: str, folder: Path) -> dict[str, str]:
         "LOG_LEVEL": "warning",
     }
     paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COMFYUI_DIR": comfyui}
-    loopback = {"HOST": "127.0.0.1", "HF_ENDPOINT": hub}
-    return defaults | os.environ | paths | loopback
+    chosen = {"COMFYPORT_LOCK": str(lock.resolve())} if lock else {"HF_ENDPOINT": hub}
+    return defaults | os.environ | paths | chosen | {"HOST": "127.0.0.1"}
 
 
 def _install_comfyui() -> None:

@@ -17,11 +17,28 @@ find_python() {
 	return 1
 }
 
-main() {
-	local extras="$1" stamp
+# usage: is_there STAMP WORD...
+# Whether an installation with this beginning of a stamp has all of these extras and options: nothing is done twice,
+# and what somebody is using is not installed anew for less.
+is_there() {
+	local stamp="$1" made word
 	shift
-	stamp=".venv/.installed-$(cat requirements.lock pyproject.toml | cksum | tr ' ' -)-$(echo "$extras $*" | tr -c '[:alnum:]\n' _)"
-	if [ -e "$stamp" ]; then return; fi
+	for made in "$stamp"*; do
+		for word in "$@"; do
+			case "${made#"$stamp"}_" in *"_${word}_"*) ;; *) continue 2 ;; esac
+		done
+		if [ -e "$made" ]; then return; fi
+	done
+	return 1
+}
+
+main() {
+	local extras="$1" stamp words parts
+	shift
+	words="$(echo "$extras $*" | tr -cs '[:alnum:]\n' _)"
+	IFS=_ read -ra parts <<<"$words"
+	stamp=".venv/.installed-$(cat requirements.lock pyproject.toml | cksum | tr ' ' -)-"
+	if is_there "$stamp" "${parts[@]}"; then return; fi
 	if [ ! -x .venv/bin/uv ]; then
 		"$(find_python)" -m venv .venv || {
 			echo "The venv module does not work. On Debian and Ubuntu: apt install python3-venv" >&2
@@ -31,7 +48,7 @@ main() {
 			--requirement <(sed -n '/^uv==/,/[^\\]$/p' requirements.lock)
 	fi
 	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --constraint requirements.lock --editable ".[$extras]" "$@"
-	touch "$stamp"
+	touch "${stamp}_$words"
 }
 
 main "$@"

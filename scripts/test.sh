@@ -4,13 +4,14 @@ set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh emulators,modal,runpod,comfyui --group dev
-# Without it the tests of the image are skipped, each with this reason; in CI they fail.
+# Without them the tests of the image and of the page are skipped, each with this reason; in CI they fail.
 scripts/setup-containers.sh || echo "The image is not built and not tested here."
+scripts/setup-browser.sh || echo "The status page is not tested in a browser here."
 export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check .
 ruff format --check --quiet .
-shellcheck src/*.sh scripts/*.sh image/*.sh .ci/run
+shellcheck src/*.sh scripts/*.sh scripts/*/*.sh image/*.sh .ci/run
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 mypy

@@ -158,9 +158,16 @@ def running_host(folder: Path, comfyui: Path = EMULATOR, **environ: str) -> Iter
 
 @pytest.fixture(scope="session", params=installations())
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A running worker on each ComfyUI; its volume has upscalers, one in a folder, and files that are no models."""
+    """A running worker on each ComfyUI, with the volume of `furnish`."""
     folder = tmp_path_factory.mktemp("worker")
-    upscalers, checkpoints = (folder / "volume" / "models" / name for name in ("upscale_models", "checkpoints"))
+    furnish(folder / "volume")
+    with running_host(folder, request.param) as running:
+        yield running
+
+
+def furnish(volume: Path) -> None:
+    """Makes a volume with upscalers, one in a folder, and files that are no models."""
+    upscalers, checkpoints = (volume / "models" / name for name in ("upscale_models", "checkpoints"))
     for directory in (upscalers, checkpoints):
         directory.mkdir(parents=True)
     (upscalers / "quickstart-4x.safetensors").write_bytes(weights.upscaler())
@@ -168,8 +175,6 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (upscalers / "folder").mkdir()
     (upscalers / "folder" / "inside.safetensors").write_bytes(weights.upscaler())
     (checkpoints / "present.safetensors").touch()
-    with running_host(folder, request.param) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

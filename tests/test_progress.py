@@ -137,9 +137,10 @@ def test_a_plan_in_a_pipe_is_plain_lines_and_its_json_has_bytes_per_group(start:
 
     assert (plain.end(), as_json.end()) == (3, 3)
     assert "missing    checkpoints/0.bin\n" in plain.output
+    nothing_unknown = {"unknown": 0, "unknown_to_fetch": 0}
     assert json.loads(as_json.output)["groups"] == {
-        "a": {"files": 2, "have": 0, "bytes": 5 * MIB, "bytes_to_fetch": 5 * MIB},
-        "b": {"files": 1, "have": 0, "bytes": 3 * MIB, "bytes_to_fetch": 3 * MIB},
+        "a": {"files": 2, "have": 0, "bytes": 5 * MIB, "bytes_to_fetch": 5 * MIB, **nothing_unknown},
+        "b": {"files": 1, "have": 0, "bytes": 3 * MIB, "bytes_to_fetch": 3 * MIB, **nothing_unknown},
     }
 
 

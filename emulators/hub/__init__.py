@@ -8,10 +8,12 @@ Which part, and after which observation:
   (`X-Error-Code`, `X-Error-Message`) are those that huggingface_hub 2.4.0 reads; the words of the messages
   come from public bug reports of 2024 to 2026.
 - Hub, API: `GET /api/models/{owner}/{name}[/revision/{revision}]`, with `?blobs=true`, and
-  `GET /api/whoami-v2`. The list of a gated repository is public there, as it is on the Hub.
-- Civitai: `GET /api/v1/model-versions/{id}`; `GET /api/download/models/{id}` with 307 to a presigned URL that
-  answers 400 to a second authorization; HEAD there gets 401 even with a good token; urllib's default name is
-  turned away with 403 (all as several open-source downloaders and civitai issue 975 report it).
+  `GET /api/whoami-v2`. The list of a gated repository is public there, as it is on the Hub. A repository that was
+  renamed answers 307 with its new name in a relative address; huggingface_hub follows just those.
+- Civitai: `GET /api/v1/models/{id}`, `/api/v1/model-versions/{id}`, `/api/v1/model-versions/by-hash/{sha256}` and
+  `/api/v1/me`; `GET /api/download/models/{id}` with 307 to a presigned URL that answers 400 to a second authorization;
+  HEAD there gets 401 even with a good token; urllib's default name is turned away with 403 (all as several open-source
+  downloaders and civitai issue 975 report it).
 - CDN and file host: single ranges, `If-Range`, `If-Match`, `If-None-Match`, 206, 416 by RFC 9110.
 - Faults by name (`emulators.hub.faults`): what downloaders met in the wild.
 

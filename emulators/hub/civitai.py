@@ -34,11 +34,30 @@ class Civitai:
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
         return [
+            web.get(r"/api/v1/models/{id:\d+}", self.model),
             web.get(r"/api/v1/model-versions/{id:\d+}", self.model_version),
+            web.get("/api/v1/model-versions/by-hash/{hash}", self.model_version_by_hash),
             web.get(r"/api/download/models/{id:\d+}", self.download),
             web.get("/api/v1/me", self.me),
             web.get("/login", self.login),
         ]
+
+    async def model(self, request: web.Request) -> web.Response:
+        """A model with its versions, newest first."""
+        number = int(request.match_info["id"])
+        fault = self._delivery.instead(request, "api", f"models/{number}")
+        if fault is not None:
+            return replacement(fault)
+        if _looks_like_a_robot(request):
+            return _blocked()
+        versions = {key: version for key, version in self._versions.items() if version.model_id == number}
+        if not versions:
+            return web.json_response({"error": f"No model with id {number}"}, status=404)
+        described = [self._describe(key, versions[key]) for key in sorted(versions, reverse=True)]
+        newest = versions[max(versions)]
+        about = {"id": number, "name": newest.model, "type": newest.model_type, "nsfw": False}
+        # A version that stands in its model's answer has no `model` of its own.
+        return web.json_response({**about, "modelVersions": [_without(each, "model") for each in described]})
 
     async def me(self, request: web.Request) -> web.Response:
         """Who the token belongs to."""
@@ -61,6 +80,16 @@ class Civitai:
         if version is None:
             return web.json_response({"error": "Model not found"}, status=404)
         return web.json_response(self._describe(number, version))
+
+    async def model_version_by_hash(self, request: web.Request) -> web.Response:
+        """The version that one of the files with this sha256 belongs to; other kinds of hashes are not played."""
+        if _looks_like_a_robot(request):
+            return _blocked()
+        wanted = request.match_info["hash"].lower()
+        for number, version in self._versions.items():
+            if any(file.content.sha256 == wanted for file in version.files):
+                return web.json_response(self._describe(number, version))
+        return web.json_response({"error": "Model not found"}, status=404)
 
     async def download(self, request: web.Request) -> web.Response:
         """307 to a presigned URL; HEAD is answered with 401 even where the token is right."""
@@ -95,6 +124,7 @@ class Civitai:
             "baseModel": version.base_model,
             "status": "Published",
             "availability": "Public",
+            "usageControl": version.usage,
             "trainedWords": list(version.trained_words),
             "model": {"name": version.model, "type": version.model_type, "nsfw": False, "poi": False},
             "files": [self._describe_file(number, file, version) for file in version.files],
@@ -110,11 +140,15 @@ class Civitai:
             "name": file.name,
             "type": "Model",
             "sizeKB": file.content.size / 1024,
-            "metadata": {"format": "SafeTensor", "size": None, "fp": None},
+            "metadata": {"format": "SafeTensor", "size": file.pruning, "fp": file.precision},
             "hashes": {"SHA256": digest, "AutoV2": digest[:10]},
             "primary": file is version.file(None),
             "downloadUrl": link if file is version.file(None) else f"{link}?fileId={file.id}",
         }
+
+
+def _without(described: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in described.items() if key != name}
 
 
 def _number(text: str | None) -> int | None:

@@ -31,13 +31,13 @@ _PIECES_PER_SECOND = 20
 class Delivery:
     """Answers requests for the bytes of a file.
 
-    `rate` caps each answer, in bytes per second. `elsewhere` turns a label and a content into a URL on
-    another host that serves it to anybody.
+    `rate` caps each answer, in bytes per second, and may be changed at any time. `elsewhere` turns a label and a
+    content into a URL on another host that serves it to anybody.
     """
 
     def __init__(self, book: FaultBook, *, rate: float | None, elsewhere: Callable[[str, Content], str]) -> None:
         self._book = book
-        self._rate = rate
+        self.rate = rate
         self._elsewhere = elsewhere
 
     async def send(
@@ -131,7 +131,7 @@ class Delivery:
         with suppress(ConnectionResetError):
             # An empty write sends the headers, which would otherwise wait for the first bytes.
             await response.write(b"")
-            await self._send_span(request, response, content, selection.start, length, rate or self._rate)
+            await self._send_span(request, response, content, selection.start, length, rate)
         if cut is not None:
             await _break_off(request, cut)
         return response
@@ -145,15 +145,18 @@ class Delivery:
         length: int,
         rate: float | None,
     ) -> None:
+        """`rate` is that of a fault; without one the rate of all holds, as it is at each piece."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        sent = 0
-        step = CHUNK if rate is None else max(1, min(CHUNK, int(rate / _PIECES_PER_SECOND)))
+        due = loop.time()
+        fastest = rate or self.rate
+        step = CHUNK if fastest is None else max(1, min(CHUNK, int(fastest / _PIECES_PER_SECOND)))
         for chunk in content.chunks(start, length, step):
-            sent += len(chunk)
             await _write(request, response, chunk)
-            if rate is not None:
-                await asyncio.sleep(max(0.0, began + sent / rate - loop.time()))
+            if (now := rate or self.rate) is None:
+                due = loop.time()
+            else:
+                due += len(chunk) / now
+                await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def _stream_gzip(
         self, request: web.Request, content: Content, headers: Mapping[str, str]

@@ -32,8 +32,8 @@ _ROLES: dict[str, Role] = {
 class HubEmulator(LoopbackServer):
     """Plays the Hugging Face Hub, Civitai and a plain file host at `url`, and their CDN at `cdn_url`.
 
-    - `repos`: model repositories by `owner/name`; `civitai`: model versions by id; `files`: what stands below
-      `/files/`, by path.
+    - `repos`: model repositories by `owner/name`; `renamed`: their former names -> those of today; `civitai`: model
+      versions by id; `files`: what stands below `/files/`, by path.
     - `tokens`: the bearer tokens that the Hub and Civitai know; `files_tokens`: those the file host asks for.
     - `faults`: what goes wrong, in order of precedence. `rate`: bytes per second for each connection.
     - `signature_seconds`: how long the Hub's signed URLs live, by `clock` (seconds since 1970).
@@ -43,6 +43,7 @@ class HubEmulator(LoopbackServer):
         self,
         repos: Mapping[str, Repo] | None = None,
         *,
+        renamed: Mapping[str, str] | None = None,
         tokens: Iterable[str] = (),
         civitai: Mapping[int, CivitaiVersion] | None = None,
         files: Mapping[str, bytes | Path | Content] | None = None,
@@ -60,7 +61,7 @@ class HubEmulator(LoopbackServer):
         book = FaultBook(faults)
         grants = Grants(lifetime=signature_seconds, clock=clock, expiries=book.expiries)
         elsewhere = Elsewhere(lambda: self.elsewhere_url)
-        delivery = Delivery(book, rate=rate, elsewhere=elsewhere.offer)
+        delivery = self._delivery = Delivery(book, rate=rate, elsewhere=elsewhere.offer)
         known = frozenset(tokens)
         app = web.Application(middlewares=[self._record])
         app.on_response_prepare.append(_note_status)
@@ -78,9 +79,25 @@ class HubEmulator(LoopbackServer):
             ).routes()
         )
         app.add_routes(
-            HuggingFace(repos or {}, known, delivery=delivery, grants=grants, cdn_url=lambda: self.cdn_url).routes()
+            HuggingFace(
+                repos or {},
+                known,
+                delivery=delivery,
+                grants=grants,
+                cdn_url=lambda: self.cdn_url,
+                renamed=renamed or {},
+            ).routes()
         )
         super().__init__(app, port=port, handler_cancellation=True)
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second for each connection; answers under way follow a change."""
+        return self._delivery.rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._delivery.rate = rate
 
     @property
     def cdn_url(self) -> str:

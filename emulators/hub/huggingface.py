@@ -13,7 +13,10 @@ _EXPOSED = "X-Repo-Commit,X-Error-Code,X-Error-Message,X-Linked-Size,X-Linked-Et
 
 
 class HuggingFace:
-    """The Hub's routes; `cdn_url` says, once it listens, where signed paths are served."""
+    """The Hub's routes; `cdn_url` says, once it listens, where signed paths are served.
+
+    `renamed` leads from former names of repositories to those of today.
+    """
 
     def __init__(
         self,
@@ -23,8 +26,10 @@ class HuggingFace:
         delivery: Delivery,
         grants: Grants,
         cdn_url: Callable[[], str],
+        renamed: Mapping[str, str],
     ) -> None:
         self._repos = repos
+        self._renamed = renamed
         self._tokens = tokens
         self._delivery = delivery
         self._grants = grants
@@ -67,6 +72,8 @@ class HuggingFace:
         fault = self._delivery.instead(request, "api", repo_id)
         if fault is not None:
             return replacement(fault)
+        if repo_id in self._renamed:
+            return self._moved(request, repo_id)
         repo = self._repos.get(repo_id)
         refusal = self._refuse_repo(request, repo)
         if repo is None or refusal is not None:
@@ -85,6 +92,8 @@ class HuggingFace:
         fault = self._delivery.instead(request, "resolve", label)
         if fault is not None:
             return replacement(fault)
+        if repo_id in self._renamed:
+            return self._moved(request, repo_id)
         repo = self._repos.get(repo_id)
         refusal = self._refuse_repo(request, repo) or self._refuse_gated(request, repo_id, repo)
         if repo is None or refusal is not None:
@@ -100,6 +109,13 @@ class HuggingFace:
             return self._redirect(label, entry, headers)
         headers["Content-Type"] = "text/plain; charset=utf-8"
         return await self._delivery.send(request, label, entry.content, headers=headers)
+
+    def _moved(self, request: web.Request, repo_id: str) -> web.Response:
+        """307 to the same question about the repository's name of today."""
+        location = request.path_qs.replace(repo_id, self._renamed[repo_id], 1)
+        return web.Response(
+            status=307, text=f"Temporary Redirect. Redirecting to {location}", headers={"Location": location}
+        )
 
     def _redirect(self, label: str, entry: Entry, headers: Mapping[str, str]) -> web.Response:
         location = self._cdn_url() + self._grants.cloudfront(label, entry.content)

@@ -81,6 +81,10 @@ class CivitaiFile:
     name: str
     data: bytes | Path | Content
     primary: bool = False
+    pruning: str | None = None
+    """`full` or `pruned`, where the creator says it."""
+    precision: str | None = None
+    """Such as `fp16`."""
 
     @cached_property
     def content(self) -> Content:
@@ -90,7 +94,10 @@ class CivitaiFile:
 
 @dataclass(frozen=True)
 class CivitaiVersion:
-    """A model version; with `needs_login` its files are for known tokens only."""
+    """A model version; with `needs_login` its files are for known tokens only.
+
+    `usage` other than `Download` marks a version that Civitai runs for people and hands to nobody.
+    """
 
     files: Sequence[CivitaiFile]
     name: str = "v1.0"
@@ -100,6 +107,7 @@ class CivitaiVersion:
     base_model: str = "SD 1.5"
     needs_login: bool = True
     trained_words: Sequence[str] = field(default_factory=tuple)
+    usage: str = "Download"
 
     def file(self, file_id: int | None) -> CivitaiFile | None:
         """The file of that id; without an id the primary one, or else the first."""

@@ -1,7 +1,7 @@
 """Apps: created, published, stopped; their logs; and the environment they live in."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,11 @@ class App:
         return self.name or self.description
 
 
+def log_entry(line: LogLine) -> Any:
+    """A line as the client is told of it."""
+    return api_pb2.TaskLogs(data=line.text, file_descriptor=_DESCRIPTORS[line.descriptor], timestamp=time.time())
+
+
 AppEvent = Callable[[App], Awaitable[None]]
 LayoutObjects = Callable[[App], list[Any]]
 
@@ -55,12 +60,14 @@ class Apps:
     def __init__(
         self,
         builder_version: str,
+        environments: Sequence[str],
         *,
         layout_objects: LayoutObjects,
         published: AppEvent,
         stopped: AppEvent,
     ) -> None:
         self._builder_version = builder_version
+        self._environments = environments
         self._layout_objects = layout_objects
         self._published = published
         self._stopped = stopped
@@ -71,8 +78,10 @@ class Apps:
         return api_pb2.ClientHelloResponse(image_builder_version=self._builder_version)
 
     async def environment_get_or_create(self, request: api_pb2.EnvironmentGetOrCreateRequest) -> Any:
-        """Every environment exists; what matters is the image builder version it asks for."""
-        name = request.deployment_name or "main"
+        """Finds an environment, the default one without a name, and tells the image builder version it asks for."""
+        name = request.deployment_name or self._environments[0]
+        if name not in self._environments:
+            raise refused(Status.NOT_FOUND, f"Environment {name!r} not found.")
         settings = api_pb2.EnvironmentSettings(image_builder_version=self._builder_version)
         return api_pb2.EnvironmentGetOrCreateResponse(
             environment_id=f"en-{name}", metadata=api_pb2.EnvironmentMetadata(name=name, settings=settings)
@@ -81,7 +90,12 @@ class Apps:
     async def app_get_by_deployment_name(self, request: api_pb2.AppGetByDeploymentNameRequest) -> Any:
         """Finds a deployed App; an empty id says that there is none."""
         app = self._deployed(request.name, request.environment_name)
-        return api_pb2.AppGetByDeploymentNameResponse(app_id=app.id if app else "")
+        if app is None:
+            return api_pb2.AppGetByDeploymentNameResponse(environment_name=request.environment_name or "main")
+        lifecycle = api_pb2.AppLifecycle(app_state=app.state, version=app.version)  # type: ignore[arg-type]
+        return api_pb2.AppGetByDeploymentNameResponse(
+            app_id=app.id, environment_name=app.environment, lifecycle=lifecycle
+        )
 
     async def app_create(self, request: api_pb2.AppCreateRequest) -> Any:
         """Creates an App, for a run or for a first deployment."""
@@ -116,6 +130,14 @@ class Apps:
         url = f"https://modal.com/apps/emulator/main/deployed/{app.name}"
         return api_pb2.AppPublishResponse(url=url, deployed_at=time.time())
 
+    async def app_rollover(self, request: api_pb2.AppRolloverRequest) -> Any:
+        """Deploys the App once more as it is: its containers end after what they do now, and new ones take over."""
+        app = self.require(request.app_id)
+        app.version += 1
+        await self._published(app)
+        url = f"https://modal.com/apps/emulator/main/deployed/{app.name}"
+        return api_pb2.AppRolloverResponse(url=url, deployed_at=time.time())
+
     async def app_heartbeat(self, request: api_pb2.AppHeartbeatRequest) -> Empty:
         """Hears that the client is alive."""
         return Empty()
@@ -138,11 +160,8 @@ class Apps:
         start = int(request.last_entry_id or 0)
         async for line in app.logs.follow(start, seconds=request.timeout):
             start += 1
-            entry = api_pb2.TaskLogs(
-                data=line.text, file_descriptor=_DESCRIPTORS[line.descriptor], timestamp=time.time()
-            )
             yield api_pb2.TaskLogsBatch(
-                task_id=line.task_id, function_id=line.function_id, entry_id=str(start), items=[entry]
+                task_id=line.task_id, function_id=line.function_id, entry_id=str(start), items=[log_entry(line)]
             )
         if app.logs.closed:
             yield api_pb2.TaskLogsBatch(app_done=True)

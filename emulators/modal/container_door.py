@@ -1,7 +1,6 @@
 """The RPCs that a container's runtime asks: one door per container, so that each question has a sender."""
 
 import asyncio
-import json
 from typing import Any
 
 from grpclib import Status
@@ -70,8 +69,7 @@ class ContainerDoor:
 
     async def container_checkpoint(self, request: api_pb2.ContainerCheckpointRequest) -> Empty:
         """Takes no snapshot, but restores the container from one: it goes on in the same process."""
-        state = {"task_id": self._container.task_id, "function_id": self._container.function_id}
-        self._container.restore_state.write_text(json.dumps(state))
+        self._container.take_checkpoint()
         return Empty()
 
     async def container_stop(self, request: api_pb2.ContainerStopRequest) -> Any:
@@ -83,12 +81,12 @@ class ContainerDoor:
         return api_pb2.ContainerStopResponse()
 
     async def volume_commit(self, request: api_pb2.VolumeCommitRequest) -> Any:
-        """Records a commit with its container."""
-        return self._volumes.commit(request.volume_id, task_id=self._container.task_id)
+        """Makes what the container has written to a Volume visible to others."""
+        return await self._volumes.commit(request.volume_id, task_id=self._container.task_id)
 
     async def volume_reload(self, request: api_pb2.VolumeReloadRequest) -> Empty:
-        """Records a reload with its container."""
-        return self._volumes.reload(request.volume_id, task_id=self._container.task_id)
+        """Makes what others have committed visible to the container."""
+        return await self._volumes.reload(request.volume_id, task_id=self._container.task_id)
 
 
 def _handed_out(job: Input) -> Any:

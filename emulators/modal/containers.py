@@ -8,22 +8,25 @@ characters as `_`), which is set in any case.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modal_proto import api_pb2
 
+from emulators.modal.checkpoints import Checkpoint, connected_to
 from emulators.modal.mounts import MountedFile
 from emulators.modal.rpc import Listener, Switchboard
-from emulators.modal.volumes import Volume
+from emulators.modal.volume_copies import Copy
 
 RUNTIME = (sys.executable, "-m", "modal._container_entrypoint")
 LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("container_root.py")))
@@ -32,20 +35,43 @@ _NOT_A_NAME = re.compile(r"[^A-Z0-9]+")
 
 @dataclass(frozen=True)
 class Layout:
-    """What one container is made of; `volumes` are found by the paths where they are mounted."""
+    """What one container is made of; `volumes` are its copies, by the paths where they are mounted."""
 
     arguments: Any
     files: list[MountedFile]
-    volumes: dict[str, Volume]
+    volumes: dict[str, Copy]
     variables: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a container tells the rest: lines it prints (descriptor, text), and that it is gone."""
+    """What a container tells the rest: lines it prints (descriptor, text), that it runs no more, that it is gone."""
 
     printed: Callable[["Container", int, str], None]
+    ended: Callable[["Container"], Awaitable[None]]
     gone: Callable[["Container"], None]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What programs in a container start with: a root directory of its own by way of `launcher`, folder, variables."""
+
+    launcher: tuple[str, ...]
+    folder: Path
+    variables: dict[str, str]
+
+    async def run(self, *command: str) -> asyncio.subprocess.Process:
+        """Starts `command` in a process group of its own; its output is read through pipes."""
+        return await asyncio.create_subprocess_exec(
+            *self.launcher,
+            *command,
+            cwd=self.folder,
+            env=self.variables,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
 
 
 @dataclass(eq=False)
@@ -70,16 +96,26 @@ class Container:
     ready: bool = False
     failure: Any = None
     exit_code: int | None = None
+    checkpoint: Checkpoint | None = None
     cancelled: asyncio.Queue[list[str]] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
+    _inside: Inside | None = None
+    _beside: list[asyncio.subprocess.Process] = field(default_factory=list)
     _life: asyncio.Task[None] | None = None
     _killer: asyncio.TimerHandle | None = None
+    started_at: float = field(default_factory=time.time)
 
     @property
     def restore_state(self) -> Path:
         """The file whose appearance tells a snapshotted runtime that it was restored."""
         return self.home / "restore-state.json"
+
+    def take_checkpoint(self) -> None:
+        """Notes what would be in a memory snapshot of it now, and has it restored from that: it goes on as it is."""
+        pid = self._process.pid if self._process else 0
+        self.checkpoint = Checkpoint(self.task_id, connected_to(pid))
+        self.restore_state.write_text(json.dumps({"task_id": self.task_id, "function_id": self.function_id}))
 
     def start(self) -> None:
         """Begins to start; returns at once."""
@@ -100,6 +136,14 @@ class Container:
         loop = asyncio.get_running_loop()
         self._killer = self._killer or loop.call_later(self.grace, self.kill)
 
+    async def run_beside(self, *command: str) -> asyncio.subprocess.Process | None:
+        """Starts a program that finds what the container's own finds, and ends with it; None before that is up."""
+        if self._inside is None:
+            return None
+        program = await self._inside.run(*command)
+        self._beside.append(program)
+        return program
+
     async def _live(self) -> None:
         socket = self.home / "control.sock"
         listener = Listener(self.door(self))
@@ -115,6 +159,7 @@ class Container:
         finally:
             await listener.close()
             self.stopping = True
+            await self.hooks.ended(self)
             self.hooks.gone(self)
             shutil.rmtree(self.home, ignore_errors=True)
             self.ended.set()
@@ -123,16 +168,12 @@ class Container:
         root = self._lay_out()
         arguments = self.home / "arguments.pb"
         arguments.write_bytes(self.layout.arguments.SerializeToString())
-        command = (*LAUNCHER, str(self._plan(root)), *RUNTIME) if self.isolated else RUNTIME
-        process = self._process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=root,
-            env=self._environment(root, server_url, arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        self._inside = Inside(
+            launcher=(*LAUNCHER, str(self._plan(root))) if self.isolated else (),
+            folder=root,
+            variables=self._environment(root, server_url, arguments),
         )
+        process = self._process = await self._inside.run(*RUNTIME)
         if self.ordered:
             self._kill_group()
         seconds = self.layout.arguments.function_def.startup_timeout_secs
@@ -174,11 +215,11 @@ class Container:
         self._kill_group()
 
     def _kill_group(self) -> None:
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        beside = [program for program in self._beside if program.returncode is None]
+        for process in (self._process, *beside):
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def _lay_out(self) -> Path:
         """Copies the uploaded files into a folder of the container's own; returns what plays `/root`."""

@@ -1,24 +1,28 @@
 """Puts the rooms together: what happens in one has its consequences in the others."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modal_proto import api_pb2
 
+from emulators.modal import shell
 from emulators.modal.apps import App, Apps, LogLine
 from emulators.modal.calls import Calls, Input
 from emulators.modal.container_door import ContainerDoor
 from emulators.modal.containers import Container, Hooks, Layout, machine_environment
+from emulators.modal.dicts import Dicts
 from emulators.modal.functions import Function, Functions
 from emulators.modal.images import Images
+from emulators.modal.inspection import Inspection
 from emulators.modal.mounts import Blobs, Mounts
 from emulators.modal.report import Record, Reporter
 from emulators.modal.rpc import Journal, Switchboard
 from emulators.modal.scheduler import Scheduler
 from emulators.modal.secret_store import Secrets
+from emulators.modal.shell import Shell
 from emulators.modal.volumes import Volumes
 from emulators.modal.web import Site, WebDoor
 
@@ -31,11 +35,13 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, Path] = field(default_factory=dict)
     proxy_tokens: Mapping[str, str] = field(default_factory=dict)
+    environments: Sequence[str] = ("main",)
     image_builder_version: str = "2025.06"
     most_containers: int = 4
     web_seconds: float = 150.0
     grace: float = 10.0
     isolated: bool = True
+    commit_seconds: float | None = 2.0
 
 
 class ControlPlane:
@@ -52,15 +58,19 @@ class ControlPlane:
         self.mounts = Mounts(home / "mounts", self.blobs)
         self.volumes = Volumes(home / "volumes", dict(options.volumes))
         self.secrets = Secrets(options.secrets)
+        self.dicts = Dicts()
         self.images = Images(self.mounts)
         self.functions = Functions(self._web_address)
         self.apps = Apps(
             options.image_builder_version,
+            options.environments,
             layout_objects=self._layout_objects,
             published=self._published,
             stopped=self._stopped,
         )
         self.functions.apps = self.apps
+        self.shell = Shell(lambda: self.containers)
+        self.inspection = Inspection(options.environments, self.apps, self.functions, lambda: self.containers)
         self.scheduler = Scheduler[Input](self._definition, self._launch, options.most_containers)
         self.calls = Calls(self.scheduler)
         self.scheduler.finish = self.calls.finish
@@ -71,11 +81,17 @@ class ControlPlane:
         self.sites: dict[tuple[str, str, str], Site] = {}
         self.containers: list[Container] = []
         self.published: list[Record] = []
+        self._committing: dict[str, asyncio.Task[None]] = {}
 
     @property
     def switchboard(self) -> Switchboard:
         """The service that clients talk to."""
         return Switchboard(self._rooms(), self.journal)
+
+    @property
+    def router(self) -> Switchboard:
+        """The service that commands for running containers go to."""
+        return Switchboard([self.shell], self.journal, shell.SERVICE)
 
     async def close(self) -> None:
         """Ends every container, in good order where they follow the request, and the web sites."""
@@ -88,7 +104,8 @@ class ControlPlane:
     def _rooms(self) -> list[object]:
         return [
             *(self.apps, self.functions, self.calls, self.images),
-            *(self.volumes, self.secrets, self.mounts, self.blobs),
+            *(self.volumes, self.secrets, self.mounts, self.blobs, self.dicts),
+            *(self.inspection, self.shell),
         ]
 
     def _web_address(self, app: App, function: str, method: str) -> str:
@@ -149,13 +166,27 @@ class ControlPlane:
             function_id=function_id,
             home=self._home / task_id,
             layout=self._layout(task_id, self.functions.require(function_id)),
-            hooks=Hooks(printed=self._log, gone=self._gone),
+            hooks=Hooks(printed=self._log, ended=self._ended, gone=self._gone),
             door=self._door,
             isolated=self._options.isolated,
             grace=self._options.grace,
         )
         self.containers.append(container)
+        if self._options.commit_seconds is not None and container.layout.volumes:
+            self._committing[task_id] = asyncio.create_task(self._commit(task_id, self._options.commit_seconds))
         return container
+
+    async def _commit(self, task_id: str, seconds: float) -> None:
+        """The background commits of one container."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.volumes.commit_all(task_id)
+
+    async def _ended(self, container: Container) -> None:
+        if committing := self._committing.pop(container.task_id, None):
+            committing.cancel()
+            await asyncio.gather(committing, return_exceptions=True)
+        await self.volumes.unmount(container.task_id)
 
     def _door(self, container: Container) -> Switchboard:
         own = ContainerDoor(container, self.scheduler, self.calls, self.volumes)
@@ -164,7 +195,7 @@ class ControlPlane:
     def _layout(self, task_id: str, function: Function) -> Layout:
         app = self.apps.require(function.app_id)
         definition = function.definition
-        mounts = {mount.mount_path: self.volumes.by_id[mount.volume_id] for mount in definition.volume_mounts}
+        mounts = {mount.mount_path: self.volumes.mount(mount, task_id) for mount in definition.volume_mounts}
         variables = self.images.environment(definition.image_id, machine_environment())
         for secret_id in definition.secret_ids:
             variables |= self.secrets.values[secret_id]

@@ -1,6 +1,6 @@
 """Images: every layer is recorded and answered as built, unless the real builder would refuse it.
 
-Nothing is built: a layer's commands are read (`dockerfile.py`), its context files are compared with what was
+Nothing is built: a layer's commands are read (`emulators/modal_builder`), its context files are compared with what was
 uploaded, and its ENV reaches the containers.
 """
 
@@ -11,8 +11,10 @@ from typing import Any
 
 from modal_proto import api_pb2
 
-from emulators.modal import dockerfile
 from emulators.modal.mounts import MountedFile, Mounts
+from emulators.modal_builder import dockerfile
+from emulators.modal_builder.context import Uploaded
+from emulators.modal_builder.rules import Problem, first_refusal
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Image:
     context_files: dict[str, int]
     build_args: dict[str, str]
     builder_version: str
-    problem: dockerfile.Problem | None
+    problem: Problem | None
     secret_ids: list[str] = field(default_factory=list)
 
 
@@ -102,7 +104,7 @@ class Images:
             context_files=context_files,
             build_args=dict(definition.build_args),
             builder_version=request.builder_version,
-            problem=None if platform_mount else dockerfile.first_problem(commands, uploaded),
+            problem=None if platform_mount else first_refusal(commands, Uploaded(uploaded)),
             secret_ids=list(definition.secret_ids),
         )
 

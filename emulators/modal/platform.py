@@ -9,13 +9,14 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
+from emulators.modal.checkpoints import Checkpoint
 from emulators.modal.containers import LAUNCHER
 from emulators.modal.control_plane import ControlPlane, Options
 from emulators.modal.report import Record
@@ -35,12 +36,14 @@ class ModalEmulator:
     env: variables that every container gets, on top of everything else.
     volumes: folders on disk to use for named Volumes; others live in a temporary folder.
     proxy_tokens: accepted Modal-Key to Modal-Secret, for `requires_proxy_auth`.
+    environments: those of the workspace; the first is its default.
     image_builder_version: what the workspace is set to; decides how the client packs images.
     most_containers: how many containers one function gets at most, whatever it asks for.
     web_seconds: how long a web request waits before it is answered with a 303 (Modal: 150).
     grace: seconds that a container has to end by itself.
     isolated: give containers a root directory of their own, so that mount paths exist; None means when the
         system allows it.
+    commit_seconds: how often the platform commits what a running container has written; None: at its end only.
     """
 
     def __init__(
@@ -50,11 +53,13 @@ class ModalEmulator:
         env: Mapping[str, str] | None = None,
         volumes: Mapping[str, Path] | None = None,
         proxy_tokens: Mapping[str, str] | None = None,
+        environments: Sequence[str] = ("main",),
         image_builder_version: str = "2025.06",
         most_containers: int = 4,
         web_seconds: float = 150.0,
         grace: float = 10.0,
         isolated: bool | None = None,
+        commit_seconds: float | None = 2.0,
     ) -> None:
         self.isolated = may_isolate() if isolated is None else isolated
         self._options = Options(
@@ -62,11 +67,13 @@ class ModalEmulator:
             env=env or {},
             volumes={name: Path(folder).absolute() for name, folder in (volumes or {}).items()},
             proxy_tokens=proxy_tokens or {},
+            environments=environments,
             image_builder_version=image_builder_version,
             most_containers=most_containers,
             web_seconds=web_seconds,
             grace=grace,
             isolated=self.isolated,
+            commit_seconds=commit_seconds,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, name="ModalEmulator", daemon=True)
@@ -96,7 +103,7 @@ class ModalEmulator:
 
     @property
     def deployments(self) -> list[Record]:
-        """One record per `modal deploy`, oldest first; what is in it: `report.Reporter.app`."""
+        """One record per `modal deploy` or `modal app rollover`, oldest first; what is in it: `report.Reporter.app`."""
         return [record for record in self._plane.published if record["state"] == "deployed"]
 
     @property
@@ -143,6 +150,11 @@ class ModalEmulator:
             for each in list(self._plane.containers)
         ]
 
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every memory snapshot that was taken, with what led out of its container then."""
+        return [each.checkpoint for each in list(self._plane.containers) if each.checkpoint]
+
     def environment(self) -> dict[str, str]:
         """The variables that point a Modal client here and keep it from any real account."""
         return {
@@ -154,7 +166,7 @@ class ModalEmulator:
         }
 
     def volume_dir(self, name: str) -> Path:
-        """The folder that holds a Volume's files."""
+        """The folder that holds what was committed to a Volume."""
         return self._plane.volumes.folder(name)
 
     def web_url(self, app: str, function: str, method: str = "") -> str:
@@ -164,6 +176,17 @@ class ModalEmulator:
     def expire(self, function_call_id: str) -> None:
         """Forgets a call's outputs, as the platform does after a week."""
         self._plane.calls.by_id[function_call_id].expired = True
+
+    def preempt(self, task_id: str) -> None:
+        """Takes a container away at once, as the platform may at any time; what it had begins anew elsewhere."""
+        (container,) = [each for each in self._plane.containers if each.task_id == task_id]
+        self._loop.call_soon_threadsafe(container.kill)
+
+    def forget(self, name: str) -> None:
+        """Forgets the entries of a Dict, as the platform does with those that nobody touched for a week."""
+        for found in self._plane.dicts.by_id.values():
+            if found.name == name:
+                found.entries.clear()
 
     def write_report(self, path: Path) -> None:
         """Writes everything above as one JSON document."""
@@ -191,6 +214,10 @@ class ModalEmulator:
         self._listener = Listener(self._plane.switchboard)
         self._port = free_port()
         await self._listener.start(host="127.0.0.1", port=self._port)
+        self._router = Listener(self._plane.router)
+        port = free_port()
+        await self._router.start(host="127.0.0.1", port=port)
+        self._plane.shell.url = f"http://127.0.0.1:{port}"
         app = web.Application(client_max_size=0)
         app.add_routes(self._plane.blobs.routes())
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -201,6 +228,7 @@ class ModalEmulator:
     async def _stop(self) -> None:
         await self._plane.close()
         await self._listener.close()
+        await self._router.close()
         await stop_accepting(self._http)
         await self._http.cleanup()
 

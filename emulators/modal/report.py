@@ -5,13 +5,13 @@ from typing import Any
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from modal_proto import api_pb2
 
-from emulators.modal import dockerfile
 from emulators.modal.apps import App
 from emulators.modal.functions import Function, Functions
 from emulators.modal.images import Image, Images
 from emulators.modal.mounts import MountedFile, Mounts
 from emulators.modal.secret_store import Secrets
 from emulators.modal.volumes import Volumes
+from emulators.modal_builder import dockerfile
 
 Record = dict[str, Any]
 _WEB_KINDS = {

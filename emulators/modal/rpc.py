@@ -22,6 +22,7 @@ from modal_proto import api_pb2
 __all__ = ["Empty", "Journal", "Listener", "Switchboard", "json_format", "refused"]
 
 logger = logging.getLogger(__name__)
+CLIENT = api_pb2.DESCRIPTOR.services_by_name["ModalClient"]
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -41,13 +42,14 @@ class Journal:
 class Switchboard:
     """One gRPC service: the rooms are searched in order, so a room for one container comes first."""
 
-    def __init__(self, rooms: Sequence[object], journal: Journal) -> None:
+    def __init__(self, rooms: Sequence[object], journal: Journal, service: Any = CLIENT) -> None:
         self._rooms = rooms
         self._journal = journal
+        self._service = service
 
     def __mapping__(self) -> dict[str, Handler]:
-        service = api_pb2.DESCRIPTOR.services_by_name["ModalClient"]
-        return {f"/{service.full_name}/{method.name}": self._handler(method) for method in service.methods}
+        name = self._service.full_name
+        return {f"/{name}/{method.name}": self._handler(method) for method in self._service.methods}
 
     def _handler(self, method: Any) -> Handler:
         streaming = method.server_streaming

@@ -1,4 +1,4 @@
-"""Secrets: named ones are given to the emulator, anonymous ones come from `Secret.from_dict`."""
+"""Secrets: named ones are given to the emulator or made with `modal secret create`, others come from `from_dict`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,10 @@ from modal_proto import api_pb2
 
 from emulators.modal.rpc import refused
 
+_CREATING = (
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS,
+    api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS,
+)
 _ANONYMOUS = (api_pb2.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP, api_pb2.OBJECT_CREATION_TYPE_EPHEMERAL)
 
 
@@ -15,7 +19,7 @@ class Secrets:
     """Answers the Secret RPCs; values leave it only towards a container's environment."""
 
     def __init__(self, named: Mapping[str, Mapping[str, str]]) -> None:
-        self._named = named
+        self._named = {name: dict(values) for name, values in named.items()}
         self._ids: dict[str, str] = {}
         self.values: dict[str, dict[str, str]] = {}
         self.names: dict[str, str] = {}
@@ -26,11 +30,20 @@ class Secrets:
         if request.object_creation_type in _ANONYMOUS:
             secret_id = self._keep("", dict(request.env_dict))
         else:
+            if request.object_creation_type in _CREATING:
+                self._create(request)
             secret_id = self._look_up(request.deployment_name, list(request.required_keys))
         return api_pb2.SecretGetOrCreateResponse(
             secret_id=secret_id,
             metadata=api_pb2.SecretMetadata(name=self.names[secret_id], keys=sorted(self.values[secret_id])),
         )
+
+    def _create(self, request: api_pb2.SecretGetOrCreateRequest) -> None:
+        name = request.deployment_name
+        if request.object_creation_type == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS and name in self._named:
+            raise refused(Status.ALREADY_EXISTS, f"Secret {name!r} already exists.")
+        self._named[name] = dict(request.env_dict)
+        self._ids.pop(name, None)
 
     def _look_up(self, name: str, required: list[str]) -> str:
         if name not in self._named:

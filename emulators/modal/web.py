@@ -3,18 +3,20 @@
 A request becomes a function call: its scope is the input, its body the call's `data_in`, and the ASGI messages
 of the response come as `data_out`. Two rules of Modal's are kept: a request that has no answer after 150
 seconds gets a 303 to an address that goes on waiting, and `requires_proxy_auth` wants Modal-Key and
-Modal-Secret. Not played: WebSockets, limits on requests, and the public host name.
+Modal-Secret. WebSockets: `web_sockets.py`. Not played: limits on requests, and the public host name.
 """
 
 import asyncio
 import pickle
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 from modal_proto import api_pb2
 
+from emulators.modal import web_sockets
 from emulators.modal.calls import Call, Calls
 from emulators.modal.functions import Functions
 from emulators.modal.mounts import Blobs
@@ -74,6 +76,8 @@ class WebDoor:
         call = self._calls.by_id.get(earlier) if earlier else self._open(site, request)
         if call is None:
             return web.Response(status=404, text="modal-http: no such function call")
+        if web_sockets.asked_for(request):
+            return await web_sockets.carry(request, self._messages(call), partial(_put, call))
         sending = None if earlier else asyncio.create_task(_send_body(call, request))
         try:
             return await self._respond(call, request)
@@ -94,22 +98,11 @@ class WebDoor:
 
     def _open(self, site: Site, request: web.Request) -> Call:
         call = self._calls.start(site.function_id, api_pb2.FUNCTION_CALL_INVOCATION_TYPE_SYNC)
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": request.method,
-            "scheme": "http",
-            "path": request.path,
-            "query_string": request.rel_url.raw_query_string.encode(),
-            "headers": [(name.lower(), value) for name, value in request.raw_headers],
-            "client": (request.remote or "127.0.0.1", 0),
-            "extensions": {},
-        }
         self._calls.put(
             call,
             0,
             api_pb2.FunctionInput(
-                args=pickle.dumps(((scope,), {})),
+                args=pickle.dumps(((_scope(request),), {})),
                 data_format=api_pb2.DATA_FORMAT_PICKLE,
                 method_name=site.method,
             ),
@@ -146,6 +139,24 @@ class WebDoor:
         async for chunk in call.data_out.follow():
             data = self._blobs.path(chunk.data_blob_id).read_bytes() if chunk.data_blob_id else chunk.data
             yield api_pb2.Asgi.FromString(data)
+
+
+def _scope(request: web.Request) -> dict[str, Any]:
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": request.path,
+        "query_string": request.rel_url.raw_query_string.encode(),
+        "headers": [(name.lower(), value) for name, value in request.raw_headers],
+        "client": (request.remote or "127.0.0.1", 0),
+        "extensions": {},
+    }
+    if web_sockets.asked_for(request):
+        scope |= {"type": "websocket", "scheme": "ws", "subprotocols": web_sockets.subprotocols(request)}
+        del scope["method"]
+    return scope
 
 
 async def _send_body(call: Call, request: web.Request) -> None:

@@ -71,6 +71,13 @@ def as_count(text: str) -> int:
     return int(text)
 
 
+def as_whole(text: str) -> int:
+    """A whole number, 0 included."""
+    if not text.isdecimal():
+        raise ValueError("write a whole number of at least 0")
+    return int(text)
+
+
 def as_seconds(text: str) -> float:
     """Seconds, not negative."""
     try:
@@ -105,6 +112,13 @@ def _without_userinfo(url: str) -> str:
     if "@" in re.split(r"[/?#]", url.partition("://")[2])[0]:
         raise _HoldsSecret("write the address without a user name and password, since addresses show in the log")
     return url
+
+
+def as_volume_version(text: str) -> int:
+    """The version of Modal's file system for Volumes."""
+    if text not in ("1", "2"):
+        raise ValueError("write 1 or 2")
+    return int(text)
 
 
 def as_link_seconds(text: str) -> int:

@@ -2,19 +2,21 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, InvalidSnapshot, InvalidRecipe, UnknownGroup, UnknownNode, NotLocked
+            InvalidSetting, InvalidLock, InvalidSnapshot, InvalidRecipe, UnknownGroup, UnknownNode, NotLocked,
+            UnknownModel, ModelListed, UnusableReference, UnusableImport
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
-            ArchiveRefused, ModelNotReady
+            ArchiveRefused, ModelNotReady, ModelNotFound, ModelRefused
         NodeError               a custom node could not be brought; the others, and ComfyUI, go on
             NodeFetchFailed, NodeFolderTaken, NodeRequirements
         ComfyUIError            the program that we run
-            ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused
+            ComfyUIMissing, NoGPU, PortInUse, ComfyUIDied, ComfyUIUnreachable, ComfyUIRefused, SnapshotFailed
         JobError                one job; the worker goes on
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
             AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
-            ResultDropped, NotRetryable, InvalidParameters, RecipeUnknown, RecipeFailed, OutputMissing
+            ResultDropped, NotRetryable, PictureMissing, InvalidParameters, RecipeUnknown, RecipeFailed, OutputMissing
+        LockNotSaved            a lock could not be written, or was changed meanwhile
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
             Unauthorized, BodyTooLarge, IdempotencyKeyReused, RouteUnknown, MethodNotAllowed, NotOffered
@@ -92,6 +94,37 @@ class UnknownGroup(UsageError):
             group=group,
             known=known,
         )
+
+
+class UnknownModel(UsageError):
+    """No entry of the lock has this path or name, or several have this name."""
+
+    code = "unknown_model"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} names no entry of the lock: {reason}.", name=name)
+
+
+class ModelListed(UsageError):
+    """The lock has an entry at the path of a new one, and they are not known to be the same file."""
+
+    code = "model_listed"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The lock has an entry for {path} already, {reason}. Choose another --name or --directory, "
+            "or take the entry out first with `comfyport models remove`.",
+            path=path,
+        )
+
+
+class LockNotSaved(ComfyportError):
+    """A lock cannot be written, or another program changed it since it was read. It is as it was."""
+
+    code = "lock_not_saved"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file} was not saved: {reason}.", file=file)
 
 
 class ModelError(ComfyportError):
@@ -211,9 +244,49 @@ class NotLocked(UsageError):
     def __init__(self, file: str, entries: list[str]) -> None:
         super().__init__(
             f"{file} leaves something open, which --locked refuses: {'; '.join(entries)}. "
-            "Give each entry its size, its sha256 and a source pinned by commit.",
+            "`comfyport models lock` fills in what the sites tell: size, sha256, and the commit of each source.",
             entries=entries,
         )
+
+
+class UnusableReference(UsageError):
+    """What should name a model's file names none that could be looked up."""
+
+    code = "unusable_reference"
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(f"{reference} names no file that can be pinned: {reason}.", reference=reference)
+
+
+class UnusableImport(UsageError):
+    """A file that models should be imported from cannot be read, or is of no kind that names models."""
+
+    code = "unusable_import"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(
+            f"{file} cannot be imported: {reason}. Name a workflow (JSON, or a PNG with one in it), a model-list.json, "
+            "a comfy.lock.yaml, a snapshot of comfy-pack, or a text with an address in each line.",
+            file=file,
+        )
+
+
+class ModelNotFound(ModelError):
+    """A repository, a revision, a version or a file is not where it was looked for."""
+
+    code = "model_not_found"
+
+    def __init__(self, what: str, reason: str, *, source: str) -> None:
+        super().__init__(f"{what} is not at {source}: {reason}.", what=what, source=source)
+
+
+class ModelRefused(ModelError):
+    """A site does not tell us of a model, or does not give it to anybody."""
+
+    code = "model_refused"
+
+    def __init__(self, what: str, reason: str, *, source: str) -> None:
+        super().__init__(f"{what} is not given by {source}: {reason}.", what=what, source=source)
 
 
 class ModelNotReady(ModelError):
@@ -329,6 +402,18 @@ class ComfyUIDied(ComfyUIError):
     def __init__(self, reason: str, *, log: list[str]) -> None:
         tail = "".join(f"\n  | {line}" for line in log)
         super().__init__(f"ComfyUI ended: {reason}. Its last lines:{tail or ' none'}", reason=reason, log=log)
+
+
+class SnapshotFailed(ComfyUIError):
+    """ComfyUI could not be started without its GPU, or not be given it afterwards: a memory snapshot needs both."""
+
+    code = "snapshot_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"ComfyUI cannot be started from a memory snapshot: {reason}. "
+            "Leave out the custom node that this names, or set COMFYPORT_MODAL_SNAPSHOT=false, and deploy again."
+        )
 
 
 class ComfyUIUnreachable(ComfyUIError):
@@ -622,6 +707,18 @@ class OutputMissing(JobError):
         reason = f": {'; '.join(reasons)[:1000]}" if reasons else ", so its answer would be empty."
         super().__init__(f"The node {node_id} of the recipe {recipe} put out no file{reason}", recipe=recipe)
         self.details["node_id"] = node_id
+
+
+class PictureMissing(JobError):
+    """A job whose result has no picture that could be shown small."""
+
+    code = "picture_missing"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id} has no picture in its answer that can be shown small. Fetch its result with `/status`.",
+            id=job_id,
+        )
 
 
 class EndpointFailed(ComfyportError):

@@ -7,6 +7,7 @@
 import dataclasses
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,9 @@ from comfyport.environment import (
     as_protocols,
     as_seconds,
     as_url,
+    as_volume_version,
     as_webhook_secret,
+    as_whole,
     as_words,
     one_of,
     setting,
@@ -265,6 +268,12 @@ class Settings(FromEnvironment):
         "Origins whose pages may call the HTTP door, separated by commas, or `*`. Unset: none.",
         as_words,
     )
+    status_page: bool = setting(
+        "STATUS_PAGE",
+        True,
+        "Serve the status page at `/`, and `/jobs` and `/logs`, which show everybody's jobs to whoever has the key.",
+        as_boolean,
+    )
     stop_seconds: float = setting(
         "STOP_SECONDS",
         4.0,
@@ -300,6 +309,11 @@ class Settings(FromEnvironment):
         "",
         "Set by RunPod: where a serverless worker takes its jobs. Chooses the RunPod door.",
     )
+    modal_task_id: str = setting(
+        "MODAL_TASK_ID",
+        "",
+        "Set by Modal: in its containers the free space that a Volume tells is not believed, since it is made up.",
+    )
     stream_progress: bool = setting(
         "STREAM_PROGRESS",
         True,
@@ -327,6 +341,11 @@ class Settings(FromEnvironment):
         """The variables that hold a secret, those of the platforms included."""
         ours = {field.metadata["name"] for field in dataclasses.fields(cls) if isinstance(field.default, Secret)}
         return frozenset(ours | _PLATFORM_SECRETS)
+
+    def secrets_in(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """The values in `environ` that must not be shown to anybody: our secrets, and those that ComfyUI is given."""
+        names = self.secret_names() | set(self.comfyui_secrets)
+        return tuple(environ[name] for name in sorted(names) if environ.get(name))
 
     @property
     def nodes_lock_file(self) -> Path | None:
@@ -388,6 +407,15 @@ class ClientSettings(FromEnvironment):
     runpod_api_key: Secret = setting(
         "RUNPOD_API_KEY", Secret(""), "For `comfyport run --endpoint runpod:ID`: RunPod's key.", Secret
     )
+    proxy_key: Secret = setting(
+        "COMFYPORT_PROXY_KEY",
+        Secret(""),
+        "For `scripts/modal_page.py`: the token ID (`wk-…`) of a proxy auth token of Modal's.",
+        Secret,
+    )
+    proxy_secret: Secret = setting(
+        "COMFYPORT_PROXY_SECRET", Secret(""), "For `scripts/modal_page.py`: that token's secret (`ws-…`).", Secret
+    )
     runpod_base_url: str = setting(
         "RUNPOD_ENDPOINT_BASE_URL",
         "https://api.runpod.ai/v2",
@@ -407,22 +435,116 @@ class ModalSettings(FromEnvironment):
     volume: str = setting(
         "COMFYPORT_MODAL_VOLUME", "comfyport-models", "Name of the Modal Volume, made if it does not exist."
     )
+    volume_version: int | None = setting(
+        "COMFYPORT_MODAL_VOLUME_VERSION",
+        None,
+        "Version of the Volume's file system when it is made: `1` or `2`.",
+        as_volume_version,
+        shown="Modal's default",
+    )
     secret: str = setting(
         "COMFYPORT_MODAL_SECRET",
         "comfyport",
-        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY and may hold HF_TOKEN and any other variable.",
+        "Name of the Modal Secret; it must hold COMFYPORT_API_KEY, unless COMFYPORT_MODAL_PROXY_AUTH is set, and may "
+        "hold HF_TOKEN and any other variable.",
+    )
+    downloaders: int = setting(
+        "COMFYPORT_MODAL_DOWNLOADERS",
+        4,
+        "CPU containers that `download_models` may use at most; a v1 Volume takes commits of 5 at a time.",
+        as_count,
+    )
+    downloader_mb: int = setting(
+        "COMFYPORT_MODAL_DOWNLOADER_MB",
+        20_000,
+        "Megabytes missing for which `download_models` uses one container more.",
+        as_count,
+    )
+    regions: tuple[str, ...] = setting(
+        "COMFYPORT_MODAL_REGION",
+        (),
+        "Regions that containers may run in, for example `us-east,eu`; Modal asks a higher price for that.",
+        as_words,
+        shown="any",
     )
     timeout: int = setting(
         "COMFYPORT_MODAL_TIMEOUT", 3600, "Seconds that a job or a download may run on Modal.", as_count
     )
+    start_timeout: int | None = setting(
+        "COMFYPORT_MODAL_START_TIMEOUT",
+        None,
+        "Seconds that a container with ComfyUI may take to be ready, a download of missing models included.",
+        as_count,
+        shown="`COMFYPORT_MODAL_TIMEOUT`",
+    )
     scaledown_window: int = setting(
-        "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept.", as_count
+        "COMFYPORT_MODAL_SCALEDOWN", 300, "Seconds that an idle GPU container is kept, 2 to 3600.", as_count
+    )
+    min_containers: int = setting(
+        "COMFYPORT_MODAL_MIN_CONTAINERS",
+        0,
+        "GPU containers that run day and night, and are paid for so.",
+        as_whole,
+    )
+    max_containers: int | None = setting(
+        "COMFYPORT_MODAL_MAX_CONTAINERS",
+        None,
+        "GPU containers that may run at once; further jobs wait.",
+        as_count,
+        shown="as many as Modal allows",
+    )
+    buffer_containers: int = setting(
+        "COMFYPORT_MODAL_BUFFER_CONTAINERS",
+        0,
+        "Idle GPU containers that are kept ready while others work.",
+        as_whole,
+    )
+    snapshot: bool = setting(
+        "COMFYPORT_MODAL_SNAPSHOT",
+        False,
+        "Start GPU containers from a memory snapshot of a ComfyUI that is up; see docs/modal-snapshots.md.",
+        as_boolean,
+    )
+    ui: bool = setting(
+        "COMFYPORT_MODAL_UI",
+        False,
+        "Deploy ComfyUI's own page too, behind Modal's proxy authentication.",
+        as_boolean,
+    )
+    ui_gpu: tuple[str, ...] = setting(
+        "COMFYPORT_MODAL_UI_GPU",
+        (),
+        "GPU types for ComfyUI's page, in order of preference.",
+        as_words,
+        shown="`COMFYPORT_MODAL_GPU`",
+    )
+    ui_scaledown_window: int = setting(
+        "COMFYPORT_MODAL_UI_SCALEDOWN",
+        300,
+        "Seconds after which the container of ComfyUI's page ends once no page is open, 2 to 3600.",
+        as_count,
+    )
+    model_groups: tuple[str, ...] = setting(
+        "MODEL_GROUPS", (), "Groups of the lock that the containers on Modal fetch.", as_words
+    )
+    proxy_auth: bool = setting(
+        "COMFYPORT_MODAL_PROXY_AUTH",
+        False,
+        "Let Modal guard the HTTP face with its proxy auth tokens (`Modal-Key`, `Modal-Secret`); the Secret then needs "
+        "no COMFYPORT_API_KEY.",
+        as_boolean,
     )
 
+    @property
+    def page_gpu(self) -> tuple[str, ...]:
+        """The GPU types for ComfyUI's page: those that were set, or those of the jobs."""
+        return self.ui_gpu or self.gpu
+
     def as_environ(self) -> dict[str, str]:
-        """The variables that `load` would read these settings from."""
+        """The variables that `load` would read these settings from; what is unset stays so."""
         values = {field.metadata["name"]: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+        texts = {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+        return {name: text for name, text in texts.items() if values[name] is not None and text}
 
 
 def table() -> str:

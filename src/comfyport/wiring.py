@@ -1,19 +1,21 @@
 """What the settings make of the parts that a worker is put together from."""
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from comfyport.comfyui.client import Client
-from comfyport.comfyui.launch import Folders, Installation, command
+from comfyport.comfyui.launch import WORKER, Folders, Installation, Launch, command
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
 from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.jobs.delivery.deliverer import Means
 from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.jobs.hints import Hints
 from comfyport.jobs.staging import Limits
-from comfyport.models import lock
+from comfyport.models import amendments, lock
+from comfyport.models.access import Access
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
@@ -35,6 +37,7 @@ def comfyui(
     *,
     ready: Callable[[], Awaitable[bool]],
     notice: Callable[[Health], None],
+    launch: Launch = WORKER,
 ) -> ComfyUI:
     """The ComfyUI to run, with the volume's models and the custom nodes of the lock, or the one that runs already.
 
@@ -45,14 +48,15 @@ def comfyui(
     installation = Installation.find(
         settings.comfyui_directory, python=settings.comfyui_python, arguments=settings.comfyui_arguments
     )
-    folders = Folders(comfyui_folder(settings), volume.models.absolute(), volume.custom_nodes.absolute())
+    base = comfyui_folder(settings)
+    folders = Folders(base, volume.models.absolute(), volume.custom_nodes.absolute(), kept=launch.kept)
     extra_paths = folders.prepare(
         baked_nodes=installation.directory / "custom_nodes",
         model_directories=tuple(entry.directory for entry in entries),
     )
     file = settings.nodes_lock_file
     line, whole = with_nodes(
-        command(installation, folders, extra_paths, port=settings.comfyui_port, device=settings.device),
+        command(installation, folders, extra_paths, port=settings.comfyui_port, device=settings.device, launch=launch),
         _without_secrets(settings, environ, entries),
         nodes_lock.load(file).nodes if file else (),
         volume=Place.on_volume(volume.root.absolute()),
@@ -62,6 +66,22 @@ def comfyui(
         may_sync=settings.sync_nodes_on_startup,
     )
     return Supervised(line, url, environ=whole, ready=ready, notice=notice)
+
+
+def volume(settings: Settings) -> Volume:
+    """The volume of the models."""
+    return Volume(settings.volume_folder, staging=settings.staging, tells_space=not settings.modal_task_id)
+
+
+def access(settings: Settings, environ: Mapping[str, str] = os.environ) -> Access:
+    """What opens the sources of models."""
+    return Access(
+        settings.hf_endpoint,
+        settings.hf_token.reveal(),
+        settings.civitai_endpoint,
+        settings.civitai_token.reveal(),
+        environ,
+    )
 
 
 def comfyui_folder(settings: Settings) -> Path:
@@ -95,7 +115,7 @@ def recipes(settings: Settings) -> Recipes:
 
 def hints(settings: Settings, board: Board) -> Hints:
     """What the lock says of a model that is missing; it is read when that is asked."""
-    load = partial(lock.load, settings.lock)
+    load = partial(amendments.load, settings.lock, volume(settings))
     return Hints(load, settings.model_groups, board, downloads=settings.download_on_startup)
 
 

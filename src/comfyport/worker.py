@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +22,9 @@ from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.inventory import Inventory
 from comfyport.comfyui.ports import require_free
-from comfyport.comfyui.process import Health
+from comfyport.comfyui.process import ComfyUI, Health
 from comfyport.comfyui.storage import Storage
+from comfyport.early import Early
 from comfyport.errors import ComfyportError, ComfyUIError
 from comfyport.jobs.delivery.deliverer import Deliverer
 from comfyport.jobs.events import Observer, unobserved
@@ -32,8 +33,8 @@ from comfyport.jobs.job_id import job_id, job_name
 from comfyport.jobs.leftovers import Leftovers, nodes_cached
 from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
-from comfyport.models import lock
-from comfyport.models.volume import Volume
+from comfyport.models import amendments
+from comfyport.models.lock import Entry
 from comfyport.recipes.perform import RecipePerformer
 from comfyport.settings import Settings
 from comfyport.startup import Download, Report, warm_up
@@ -48,18 +49,21 @@ DEATHS_BEFORE_REFRESH = 3
 class Worker:
     """A worker from `async with` to its end: it downloads, runs ComfyUI and answers jobs."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str] = os.environ, *, early: Early | None = None
+    ) -> None:
         """`environ` is what the download and ComfyUI are given; `settings` must have been loaded from it.
 
-        Raises InvalidRecipe.
+        `early` is a ComfyUI that was started before, for a memory snapshot. Raises InvalidRecipe.
         """
         self.settings = settings
         self.environ = dict(environ)
         self.board = Board(settings.run_folder)
-        self.volume = Volume(settings.volume_folder, staging=settings.staging)
+        self.volume = wiring.volume(settings)
         self.recipes = wiring.recipes(settings)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
+        self._early = early
         self._started = False
         self._stack = AsyncExitStack()
         wait = None if settings.startup_wait == "all" else settings.startup_wait_seconds
@@ -67,9 +71,9 @@ class Worker:
 
     async def __aenter__(self) -> Self:
         """Starts everything side by side. Raises ComfyportError if something cannot even be started."""
-        entries = lock.load(self.settings.lock).choose(self.settings.model_groups) if self._downloads else ()
+        entries = self._entries() if self._downloads else ()
         async with AsyncExitStack() as stack:
-            if not self.settings.comfyui_url:
+            if not self.settings.comfyui_url and not self._early:
                 await self._check_machine()
             self.volume.make_folders()
             self.board.clear()
@@ -83,12 +87,9 @@ class Worker:
             leftovers = Leftovers(storage, nodes_cached(self.settings.comfyui_arguments))
             leftovers.clear()
             stack.callback(leftovers.clear)
-            comfyui = wiring.comfyui(
-                self.settings, self.environ, entries, self.volume, self.url, ready=client.answers, notice=self._notice
-            )
-            self.comfyui = await stack.enter_async_context(comfyui)
-            inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
-            self._performer = self._new_performer(client, storage, leftovers, inventory)
+            self.comfyui = await self._enter_comfyui(stack, client, entries)
+            self._inventory = await stack.enter_async_context(Inventory(client, self.comfyui))
+            self._performer = self._new_performer(client, storage, leftovers, self._inventory)
             await self._performer.inputs.clear()
             stack.push_async_callback(self._performer.reclaimer.close)
             self._starting = asyncio.create_task(self._start_up(), name="start")
@@ -140,6 +141,12 @@ class Worker:
             return None
         return ComfyUIError(f"ComfyUI has died {deaths} times in a row; this worker asks to be replaced.")
 
+    async def choices(self, nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """What may be chosen for the inputs of these node types, models among it, as ComfyUI lists it now."""
+        if self.comfyui.health.state == "ready":
+            await self._inventory.renewed()
+        return self._inventory.catalogue.choices(nodes)
+
     async def wait_ready(self) -> None:
         """Returns when jobs may be taken: ComfyUI answers, is warm, and the models are as near as STARTUP_WAIT asks.
 
@@ -161,6 +168,10 @@ class Worker:
             for task in failures:
                 task.cancel()
 
+    async def wait_worn_out(self) -> ComfyUIError:
+        """Returns why another worker would do better than this one, as soon as that is clear."""
+        return await self.comfyui.wait_worn_out(DEATHS_BEFORE_REFRESH)
+
     async def _start_up(self) -> None:
         await asyncio.gather(
             self._report.phase("comfyui", self.comfyui.wait_ready()),
@@ -171,6 +182,15 @@ class Worker:
         self._report.note("ready")
         self._started = True
         logger.info("ready for jobs")
+
+    async def _enter_comfyui(self, stack: AsyncExitStack, client: Client, entries: Sequence[Entry]) -> ComfyUI:
+        if self._early:
+            stack.push_async_exit(self._early)
+            return await self._early.resume(self.settings, self.environ)
+        comfyui = wiring.comfyui(
+            self.settings, self.environ, entries, self.volume, self.url, ready=client.answers, notice=self._notice
+        )
+        return await stack.enter_async_context(comfyui)
 
     def _new_performer(self, client: Client, storage: Storage, leftovers: Leftovers, inventory: Inventory) -> Performer:
         settings = self.settings
@@ -187,6 +207,9 @@ class Worker:
             settings.job_timeout,
             settings.comfy_org_api_key.reveal(),
         )
+
+    def _entries(self) -> tuple[Entry, ...]:
+        return amendments.choose(self.settings.lock, self.volume, self.settings.model_groups)
 
     @property
     def _downloads(self) -> bool:

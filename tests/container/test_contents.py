@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import containers, layers
+from tests.conftest import ROOT
 from tests.container.conftest import BUILD_SECONDS, Service
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS)
@@ -58,6 +59,13 @@ def test_every_large_file_is_known_by_name(image: str, files: Path):
 def test_there_are_no_weights(files: Path):
     # A few hundred bytes are a package's own tables, not a model.
     assert [path for path in regular(files) if path.suffix in WEIGHTS and path.stat().st_size > 1_000_000] == []
+
+
+def test_the_files_of_the_status_page_are_there(files: Path):
+    page = "comfyport/serve/page"
+    (installed,) = files.glob(f"opt/venv/lib/python3*/site-packages/{page}")
+
+    assert {path.name for path in installed.iterdir()} == {path.name for path in (ROOT / "src" / page).iterdir()}
 
 
 def test_all_of_python_is_compiled_and_its_bytecode_is_current(files: Path):

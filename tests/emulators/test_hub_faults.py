@@ -105,6 +105,15 @@ def test_the_rate_cap_holds_for_each_connection_on_its_own() -> None:
     assert max(durations) < alone * 3
 
 
+def test_an_answer_under_way_follows_a_change_of_the_rate() -> None:
+    with host(rate=1) as (emulator, url), requests.get(url, stream=True) as answer:
+        first = answer.raw.read(1)
+        emulator.rate = None
+        rest = answer.raw.read()
+
+    assert first + rest == BODY
+
+
 @pytest.mark.parametrize(("name", "status"), [("429", 429), ("503", 503)])
 def test_too_many_requests_and_unavailable_say_when_to_come_back(name: FaultName, status: int) -> None:
     with host(Fault(name, times=2, retry_after=7)) as (_, url):

@@ -9,7 +9,7 @@ import aiohttp
 
 from comfyport.comfyui.progress import Progress
 from comfyport.jobs.events import Preview
-from comfyport.serve.events import Backlog, Ended, StatusChanged
+from comfyport.serve.events import Ended, StatusChanged
 from comfyport.serve.job import Job
 from comfyport.serve.stream import server_sent
 from tests.serve.conftest import Address, job, slow_job
@@ -118,7 +118,7 @@ async def test_an_unknown_job_has_no_stream(shared_door: Address):
 
 
 async def test_silence_is_filled_with_comments():
-    waiting = Job("a", events=Backlog())
+    waiting = Job("a")
     response = server_sent(waiting, "", keep_alive=0.01)
 
     first = await anext(response.body_iterator)  # type: ignore[attr-defined]
@@ -127,8 +127,7 @@ async def test_silence_is_filled_with_comments():
 
 
 async def test_a_reader_that_does_not_read_costs_the_backlog_and_no_more():
-    running = Job("a", status="IN_PROGRESS", events=Backlog())
-    assert running.events is not None
+    running = Job("a", status="IN_PROGRESS")
     reading = server_sent(running, "").body_iterator  # type: ignore[attr-defined]
     running.events.add(StatusChanged("IN_PROGRESS"))
     first = await anext(reading)

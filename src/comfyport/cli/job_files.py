@@ -14,10 +14,10 @@ DOWNLOAD_SECONDS = 60.0
 LISTS = ("images", "videos", "audio", "files")
 
 
-def read_workflow(file: Path) -> dict[str, Any]:
-    """The job's input: from a workflow in API format, or from a job (`{"input": …}`) as examples have one.
+def read_workflow(file: Path, comfyui: str | None = None) -> dict[str, Any]:
+    """The job's input: from a workflow in either format, or from a job (`{"input": …}`) as examples have one.
 
-    Raises UsageError.
+    One of the editor is converted as the ComfyUI at the address `comfyui` reads it. Raises UsageError.
     """
     try:
         given = json.loads(file.read_text(encoding="utf-8"))
@@ -30,7 +30,9 @@ def read_workflow(file: Path) -> dict[str, Any]:
     if isinstance(given.get("input"), dict):
         return dict(given["input"])
     if isinstance(given.get("nodes"), list):
-        raise UsageError(f"{file} is in ComfyUI's editor format. Export it with 'Export (API)' in ComfyUI's menu.")
+        from comfyport.cli.conversion import converted
+
+        return {"workflow": converted(given, file, comfyui)}
     return {"workflow": given}
 
 

@@ -1,10 +1,13 @@
 """A comfyport app on Modal as an endpoint: calls of its GPU class, without the HTTP face (modal 1.6)."""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfyport.cli.endpoints import State
 from comfyport.errors import EndpointFailed
+
+if TYPE_CHECKING:
+    from comfyport.serve.job import Job
 
 
 class ModalEndpoint:
@@ -14,11 +17,14 @@ class ModalEndpoint:
         try:
             import modal
 
-            from comfyport.serve.modal_service import calls
+            from comfyport.serve.modal_service import calls, following
+            from comfyport.serve.modal_service.ledger import Ledger
         except ImportError:
             raise EndpointFailed(f"modal:{app}", "the modal package is missing: pip install comfyport[modal]") from None
         self._modal = modal
         self._calls = calls
+        self._following = following
+        self._ledger = Ledger(app)
         self._app = app
 
     def submit(self, job: dict[str, Any]) -> State:
@@ -30,10 +36,9 @@ class ModalEndpoint:
         return State(call.object_id, "IN_QUEUE")
 
     def state(self, job_id: str) -> State:
-        """What has become of a call; Modal does not tell whether an unfinished one has started."""
-        outcome = asyncio.run(self._calls.outcome(job_id, 0))
-        answer = outcome.answer or {}
-        return State(job_id, outcome.status, outcome.answer, answer.get("error"))
+        """What has become of a call; of one that runs, its latest progress."""
+        shown = asyncio.run(self._job(job_id)).as_json()
+        return State(job_id, shown["status"], shown.get("output"), shown.get("error"))
 
     def cancel(self, job_id: str) -> None:
         """Ends a call that waits or runs."""
@@ -41,6 +46,11 @@ class ModalEndpoint:
             self._modal.FunctionCall.from_id(job_id).cancel()
         except self._modal.exception.Error as error:
             raise self._failed(error) from None
+
+    async def _job(self, job_id: str) -> "Job":
+        outcome = await self._calls.outcome(job_id, 0)
+        account = await self._ledger.account(job_id)
+        return self._following.job(job_id, None, outcome, account, lambda: self._job(job_id))
 
     def _failed(self, error: Exception) -> EndpointFailed:
         return EndpointFailed(f"modal:{self._app}", f"{error}")

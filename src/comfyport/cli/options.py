@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from comfyport.models import lock
+from comfyport.models import amendments, lock
 from comfyport.models.access import Access
 from comfyport.models.lock import Entry
 from comfyport.models.volume import Volume
@@ -21,8 +21,24 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def ask(lock_file: Path | None, volume: Path | None) -> tuple[Settings, tuple[Entry, ...], Volume]:
     """The settings, the chosen entries of the lock, and the volume. Raises UsageError."""
     settings = Settings.load()
-    entries = lock.load(lock_file or settings.lock).choose(settings.model_groups)
-    return settings, entries, Volume(volume or settings.volume_folder, staging=settings.staging)
+    place = volume_of(settings, volume)
+    return settings, chosen(lock_file, settings, place, settings.model_groups), place
+
+
+def volume_of(settings: Settings, volume: Path | None) -> Volume:
+    """The volume that an option names, else that of the settings."""
+    root = volume or settings.volume_folder
+    return Volume(root, staging=settings.staging, tells_space=not settings.modal_task_id)
+
+
+def chosen(lock_file: Path | None, settings: Settings, place: Volume, groups: tuple[str, ...]) -> tuple[Entry, ...]:
+    """The entries of `groups`: of the lock that an option names, else of the settings' with the volume's amendments.
+
+    Raises UsageError.
+    """
+    if lock_file:
+        return lock.load(lock_file).choose(groups)
+    return amendments.choose(settings.lock, place, groups)
 
 
 def access_of(settings: Settings) -> Access:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from comfyport.cli.options import LockOption, VolumeOption
+from comfyport.cli.options import LockOption, VolumeOption, chosen, volume_of
 from comfyport.errors import ComfyportError
 from comfyport.models import lock, prefetch
 from comfyport.models.volume import Volume
@@ -27,8 +27,8 @@ def _prefetch(lock_file: Path | None, volume: Path | None) -> str:
     groups = _groups(settings)
     if groups is None:
         return "off"
-    entries = lock.load(lock_file or settings.lock).choose(groups)
-    files = list(_files(entries, Volume(volume or settings.volume_folder, staging=settings.staging)))
+    place = volume_of(settings, volume)
+    files = list(_files(chosen(lock_file, settings, place, groups), place))
     budget = prefetch.budget(Path("/proc/meminfo").read_text(encoding="ascii"))
     done = prefetch.prefetch(files, budget=budget, stop=threading.Event())
     rate = done.bytes / 1e6 / done.seconds if done.seconds else 0.0

@@ -21,10 +21,16 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def job_from(
-    workflow: Path, *, images: Iterable[str], files: Iterable[str], values: Iterable[str], timeout: float | None
+    workflow: Path,
+    *,
+    images: Iterable[str],
+    files: Iterable[str],
+    values: Iterable[str],
+    timeout: float | None,
+    comfyui: str | None,
 ) -> dict[str, Any]:
     """The job that a workflow's file and the options of the command line make. Raises UsageError."""
-    job_input = job_files.read_workflow(workflow)
+    job_input = job_files.read_workflow(workflow, comfyui)
     for key, found in (
         ("images", job_files.inputs_from(images, "image")),
         ("files", job_files.inputs_from(files, "data")),

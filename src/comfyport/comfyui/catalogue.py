@@ -9,7 +9,7 @@ that anything may be allowed.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,18 @@ class Catalogue(Mapping[str, NodeType]):
         if name not in self._read:
             self._read[name] = _node_type(name, self._raw[name])
         return self._read[name]
+
+    def choices(self, names: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+        """By node type and input the texts that may be chosen; what is not known or has no list is left out."""
+        known = {name: self[name] for name in names if name in self}
+        return {
+            name: {
+                one.name: one.choices
+                for one in node.inputs.values()
+                if one.choices and all(isinstance(choice, str) for choice in one.choices)
+            }
+            for name, node in known.items()
+        }
 
     def __contains__(self, name: object) -> bool:
         return name in self._raw

@@ -31,20 +31,44 @@ class Installation:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """In what a ComfyUI differs from a worker's, which has a GPU from its start and keeps nothing.
+
+    `through`: a program and its arguments that becomes main.py; `kept`: where its users' settings, workflows, inputs
+    and outputs are kept.
+    """
+
+    through: tuple[str, ...] = ()
+    kept: Path | None = None
+
+
+WORKER = Launch()
+
+
+@dataclass(frozen=True)
 class Folders:
-    """Where a running ComfyUI reads and writes: its base folder, and the volume's models and custom nodes."""
+    """Where a running ComfyUI reads and writes: its base folder, and the volume's models and custom nodes.
+
+    `kept` is where `user`, `input` and `output` lead, if not into the base folder.
+    """
 
     base: Path
     models: Path
     custom_nodes: Path
+    kept: Path | None = None
 
     def prepare(self, *, baked_nodes: Path, model_directories: tuple[str, ...]) -> Path:
         """Lays the base folder out; returns the file of extra paths.
 
         `model_directories` are the folders below `models/` that ComfyUI has to know, existing or not yet.
         """
-        for name in ("input", "output", "temp", "user"):
-            (self.base / name).mkdir(parents=True, exist_ok=True)
+        (self.base / "temp").mkdir(parents=True, exist_ok=True)
+        for name in ("input", "output", "user"):
+            if self.kept:
+                (self.kept / name).mkdir(parents=True, exist_ok=True)
+                self._lead(self.base / name, self.kept / name)
+            else:
+                (self.base / name).mkdir(exist_ok=True)
         for name, target in (("models", self.models), ("custom_nodes", self.custom_nodes)):
             self._lead(self.base / name, target)
         present = {path.name for path in self.models.iterdir() if path.is_dir()}
@@ -68,19 +92,20 @@ class Folders:
 
 
 def command(
-    installation: Installation, folders: Folders, extra_paths: Path, *, port: int, device: str
+    installation: Installation, folders: Folders, extra_paths: Path, *, port: int, device: str, launch: Launch = WORKER
 ) -> tuple[str, ...]:
     """ComfyUI's command line; it listens on 127.0.0.1 only."""
     return (
         str(installation.python),
+        *launch.through,
         str(installation.directory / "main.py"),
         "--listen=127.0.0.1",
         f"--port={port}",
         "--disable-auto-launch",
         f"--base-directory={folders.base}",
         f"--extra-model-paths-config={extra_paths}",
-        # By default it lies in ComfyUI's own tree, which may be read-only.
-        f"--database-url=sqlite:///{folders.base / 'user' / 'comfyui.db'}",
+        # By default it lies in ComfyUI's own tree, which may be read-only. It stays open, so it is never on the volume.
+        f"--database-url=sqlite:///{folders.base / 'comfyui.db'}",
         *(("--cpu",) if device == "cpu" else ()),
         *installation.arguments,
     )

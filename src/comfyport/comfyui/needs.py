@@ -62,8 +62,7 @@ class ModelFile:
 
     def lies_in(self, directory: str) -> bool:
         """Whether `models/<directory>` is, or is below, the folder in which ComfyUI looks for it."""
-        top = directory.split("/")[0]
-        return bool(self.folder) and _OTHER_NAMES.get(top, top) == self.folder
+        return bool(self.folder) and _main_name(directory) == _main_name(self.folder)
 
 
 def folder_of(class_type: str, input_name: str) -> str:
@@ -81,24 +80,34 @@ def model_files(workflow: Workflow) -> frozenset[ModelFile]:
     return frozenset(_model_files(workflow))
 
 
-def _model_files(workflow: Workflow) -> Iterator[ModelFile]:
-    for node in workflow.values():
-        inputs = node.get("inputs") if isinstance(node, dict) else None
-        for key, value in inputs.items() if isinstance(inputs, dict) else ():
-            for text in _texts(value):
-                yield from (ModelFile("embeddings", name) for name in _EMBEDDING.findall(text))
-                if text and "\n" not in text and len(text) <= _LONGEST_PATH:
-                    yield ModelFile(folder_of(str(node.get("class_type")), str(key)), plain(text))
+def embeddings(text: str) -> list[ModelFile]:
+    """The textual inversions that a prompt names."""
+    return [ModelFile("embeddings", name) for name in _EMBEDDING.findall(text)]
 
 
-def plain(name: str) -> str:
-    """A file's name with the separators of this system, whatever the workflow was saved on."""
-    return name.replace("\\", "/").removeprefix("./")
-
-
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """A text, or those in an object of a widget that takes several (`{"on": true, "lora": "a.safetensors"}`)."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         yield from (part for part in value.values() if isinstance(part, str))
+
+
+def _model_files(workflow: Workflow) -> Iterator[ModelFile]:
+    for node in workflow.values():
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        for key, value in inputs.items() if isinstance(inputs, dict) else ():
+            for text in texts(value):
+                yield from embeddings(text)
+                if text and "\n" not in text and len(text) <= _LONGEST_PATH:
+                    yield ModelFile(folder_of(str(node.get("class_type")), str(key)), plain(text))
+
+
+def _main_name(directory: str) -> str:
+    top = directory.split("/")[0]
+    return _OTHER_NAMES.get(top, top)
+
+
+def plain(name: str) -> str:
+    """A file's name with the separators of this system, whatever the workflow was saved on."""
+    return name.replace("\\", "/").removeprefix("./")

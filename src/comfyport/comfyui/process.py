@@ -84,6 +84,11 @@ class ComfyUI(ABC):
         await self._until(lambda: self.health.state == "failed")
         return self._death
 
+    async def wait_worn_out(self, deaths: int) -> ComfyUIError:
+        """Returns why, as soon as ComfyUI is given up or has died `deaths` times in a row."""
+        await self._until(lambda: self.health.state == "failed" or self.health.deaths_in_a_row >= deaths)
+        return self._death
+
     async def well(self) -> None:
         """A job went well: the deaths before it are no row any more."""
         if self.health.deaths_in_a_row:

@@ -8,7 +8,7 @@ from comfyport.doctor import custom_nodes, disks, gpus, program, shelves, tokens
 from comfyport.doctor.finding import Finding, Report
 from comfyport.errors import ComfyportError
 from comfyport.jobs.delivery.setup import account_set_up
-from comfyport.models import lock, plan
+from comfyport.models import amendments, plan
 from comfyport.models.access import Access
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
@@ -89,7 +89,7 @@ def _tokens(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         settings.civitai_token.reveal(),
         environ,
     )
-    yield from tokens.examine(access, lock.load(settings.lock).choose(settings.model_groups))
+    yield from tokens.examine(access, amendments.choose(settings.lock, _volume(settings), settings.model_groups))
     if settings.api_key.reveal():
         yield Finding(tokens.AREA, "COMFYPORT_API_KEY", "ok", "set; requests over HTTP need it")
     else:
@@ -129,12 +129,15 @@ def _installation(settings: Settings) -> Installation:
 
 
 def _plan(settings: Settings) -> plan.Plan:
-    whole = lock.load(settings.lock)
-    volume = Volume(settings.volume_folder, staging=settings.staging)
+    volume = _volume(settings)
     return plan.make(
-        whole.choose(settings.model_groups),
+        amendments.choose(settings.lock, volume, settings.model_groups),
         state=volume.state,
         receipt=volume.receipt,
         managed=volume.managed(),
-        lock=whole.models,
+        lock=amendments.load(settings.lock, volume).models,
     )
+
+
+def _volume(settings: Settings) -> Volume:
+    return Volume(settings.volume_folder, staging=settings.staging)

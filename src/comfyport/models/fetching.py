@@ -132,7 +132,7 @@ class Fetcher:
         largest = file.stat().st_size * LARGEST_RATIO
         needed = archive.largest_unpacked(file, how.format, entry.path) or 0
         free = self.volume.free_bytes()
-        if free < needed <= largest:
+        if free is not None and free < needed <= largest:
             raise DiskFull(str(self.volume.root), needed=needed, free=free)
         folder = self.volume.parts / f"unpacked.{uuid.uuid4().hex}"
         folder.mkdir()

@@ -78,6 +78,11 @@ def remove(removal: Removal, volume: Volume) -> None:
         Leases(volume.leases, stale_seconds=STALE_SECONDS).remove_stale()
 
 
+def is_stray(file: Path) -> bool:
+    """Whether a file is a copy or a link under way to its place beside it, or one that broke off there."""
+    return bool(_BESIDE.fullmatch(file.name))
+
+
 def _ours(path: str, volume: Volume) -> Iterator[str]:
     """Those of the paths that a receipt speaks of where what was put there still stands."""
     receipt = volume.receipt(path)
@@ -117,7 +122,7 @@ def _heirs(files: set[str], kept: set[str], volume: Volume) -> dict[str, tuple[s
 
 def _strays(volume: Volume) -> list[Path]:
     """Copies and links that a process left beside their target when it died."""
-    return [file for top in (volume.models, volume.receipts) for file in _below(top) if _BESIDE.fullmatch(file.name)]
+    return [file for top in (volume.models, volume.receipts) for file in _below(top) if is_stray(file)]
 
 
 def _is_stale(place: Path) -> bool:

@@ -7,6 +7,7 @@
 `schema.py` makes models.lock.schema.json, for editors, from the classes here.
 """
 
+import difflib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from comfyport.errors import InvalidLock, NotLocked, UnknownGroup
+from comfyport.errors import InvalidLock, NotLocked, UnknownGroup, UnknownModel
 from comfyport.models.paths import RemotePath, SafePath, folded
 
 DEFAULT_GROUP = "default"
@@ -132,6 +133,12 @@ class Entry(_Strict):
     groups: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")], ...] = Field(
         default=(), description="What MODEL_GROUPS chooses from."
     )
+    license: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="Its licence, for people: an SPDX id or a few words."
+    )
+    page: Annotated[str, AfterValidator(_plain_address), Field(json_schema_extra={"pattern": "^https?://"})] | None = (
+        Field(default=None, description="Where people read about it, if that is not the first source's page.")
+    )
     sources: Annotated[
         tuple[Source, ...], Field(min_length=1, description="Tried in order; all must give the same bytes.")
     ]
@@ -173,6 +180,18 @@ class Lock(_Strict):
         """Every group that an entry is in, sorted."""
         return sorted({group for entry in self.models for group in entry.groups})
 
+    def find(self, name: str) -> Entry:
+        """The entry at this path, or the only one of this name; case does not count. Raises UnknownModel."""
+        wanted = folded(name)
+        found = [entry for entry in self.models if wanted in (folded(entry.path), folded(entry.name))]
+        exact = [entry for entry in found if folded(entry.path) == wanted]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if found:
+            raise UnknownModel(name, f"there are {' and '.join(entry.path for entry in found)}; give the path")
+        close = difflib.get_close_matches(name, [text for entry in self.models for text in (entry.path, entry.name)], 1)
+        raise UnknownModel(name, f"did you mean {close[0]}" if close else "`comfyport models list` shows them")
+
     def choose(self, groups: tuple[str, ...]) -> tuple[Entry, ...]:
         """The entries of `groups`; of `default`, or all if no entry has groups, when `groups` is empty.
 
@@ -189,14 +208,29 @@ class Lock(_Strict):
 
 def load(file: Path) -> Lock:
     """Reads and checks a lock. Raises InvalidLock, naming file, entry and field."""
+    return parse(read(file), file)
+
+
+def read(file: Path) -> str:
+    """The text of a lock, its line ends as they are. Raises InvalidLock."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        return file.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise InvalidLock(str(file), ["the file does not exist; name another with COMFYPORT_LOCK or --lock"]) from None
     except OSError as error:
         raise InvalidLock(str(file), [f"it cannot be read: {os.strerror(error.errno or 0)}"]) from None
     except ValueError as error:
         raise InvalidLock(str(file), [f"it is not JSON: {error}"]) from None
+
+
+def parse(text: str, file: Path) -> Lock:
+    """The lock that `text` is, the content of `file`. Raises InvalidLock."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidLock(str(file), [f"it is not JSON: {error}"]) from None
+    except RecursionError:
+        raise InvalidLock(str(file), ["it is nested too deeply"]) from None
     try:
         return Lock.model_validate(document)
     except ValidationError as error:
@@ -206,12 +240,13 @@ def load(file: Path) -> Lock:
 
 def require_locked(file: str, entries: Sequence[Entry]) -> None:
     """Refuses entries that leave open which bytes they are. Raises NotLocked, naming each and what it misses."""
-    listed = [f"{entry.path} ({', '.join(missing)})" for entry in entries if (missing := _missing(entry))]
+    listed = [f"{entry.path} ({', '.join(gaps)})" for entry in entries if (gaps := left_open(entry))]
     if listed:
         raise NotLocked(file, listed)
 
 
-def _missing(entry: Entry) -> list[str]:
+def left_open(entry: Entry) -> list[str]:
+    """What keeps an entry from saying which bytes it is, for people; empty if nothing does."""
     branches = [
         f"revision {source.revision!r} is no commit"
         for source in entry.sources

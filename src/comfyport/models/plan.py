@@ -28,7 +28,10 @@ class Action:
 
 @dataclass(frozen=True)
 class Share:
-    """What one group asks for: files and their bytes (of those whose size is known), and how many are there."""
+    """What one group asks for: files, their bytes, and how many are there.
+
+    `unknown` are the files whose size the lock does not say: their bytes are in no sum.
+    """
 
     group: str
     files: int
@@ -36,6 +39,8 @@ class Share:
     have: int
     missing: int
     bytes_to_fetch: int
+    unknown: int
+    unknown_to_fetch: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Plan:
         return total
 
     @property
+    def unknown_to_fetch(self) -> int:
+        """How many downloads there are whose size the lock does not know."""
+        return sum(action.entry.size is None for action in self.actions if action.kind in ("missing", "changed"))
+
+    @property
     def by_group(self) -> tuple[Share, ...]:
         """What each group asks for, by name; an entry counts in each of its groups, or in the group ''."""
         groups = sorted({group for action in self.actions for group in action.entry.groups or ("",)})
@@ -77,6 +87,8 @@ class Plan:
             have=len(part.actions) - len(part.work),
             missing=len(part.work),
             bytes_to_fetch=part.bytes_to_fetch,
+            unknown=sum(action.entry.size is None for action in part.actions),
+            unknown_to_fetch=part.unknown_to_fetch,
         )
 
 

@@ -65,7 +65,7 @@ def probe(request: Request, wanted: Wanted, wire: Wire) -> Remote:
             response = wire.get(url, {"Range": "bytes=0-0", **headers})
         except NETWORK_ERRORS as error:
             wire.close()
-            if lasting := _lasting_reason(error):
+            if lasting := lasting_reason(error):
                 raise failed(request, wanted, lasting) from None
             raise TryLater(network_reason(error)) from None
         try:
@@ -143,7 +143,7 @@ def _redirected(url: str, location: str) -> str:
     return sendable(urljoin(url, location))
 
 
-def _lasting_reason(error: Exception) -> str:
+def lasting_reason(error: Exception) -> str:
     """What is wrong with a connection that will not become another by trying again; empty if it may pass."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (

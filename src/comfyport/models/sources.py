@@ -53,6 +53,17 @@ def request_for(source: Source, access: Access) -> Request:
             return _from_address(source, access)
 
 
+def called(source: Source) -> str:
+    """What people call a source, with nothing in it that may be a secret."""
+    match source:
+        case HuggingFaceSource(repo=repo, revision=revision):
+            return f"{repo}@{revision[:7]}"
+        case CivitaiSource(version_id=version, file_id=file):
+            return f"civitai version {version}" + (f" file {file}" if file else "")
+        case UrlSource(url=url):
+            return Request(url).shown
+
+
 def origin(url: str) -> str:
     """Scheme, host and port of an address, lower case, without the scheme's own port: what a token is bound to."""
     parts = urlsplit(url)

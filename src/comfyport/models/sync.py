@@ -205,7 +205,7 @@ class Sync:
 
     def _check_space(self, needed: int) -> None:
         free = self.volume.free_bytes()
-        if needed > 0 and needed + RESERVE_BYTES > free:
+        if free is not None and needed > 0 and needed + RESERVE_BYTES > free:
             raise DiskFull(str(self.volume.root), needed=needed + RESERVE_BYTES, free=free)
 
     def _cached(self, entry: Entry) -> bool:

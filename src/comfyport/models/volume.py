@@ -5,6 +5,7 @@
     <volume>/.comfyport/receipts/<path>.json    one per managed file: size, mtime, sha256, sample, when, from where
     <volume>/.comfyport/parts/                  downloads under way: see `parts.py`
     <volume>/.comfyport/leases/                 who is fetching what: see `leases.py`
+    <volume>/.comfyport/amendments/             what was added to the lock here: see `amendments.py`
 
 A receipt says that a file was whole and right when it was put there; as long as size and mtime are the same, nobody
 needs to read the file again. An archive's receipt lists what was unpacked from it.
@@ -66,15 +67,20 @@ class FileState:
 
 
 class Volume:
-    """A folder with models, custom nodes and comfyport's own notes on them."""
+    """A folder with models, custom nodes and comfyport's own notes on them.
 
-    def __init__(self, root: Path, *, staging: Path | None = None) -> None:
+    `tells_space` is False for a disk that makes up what it has free, as a Modal Volume does.
+    """
+
+    def __init__(self, root: Path, *, staging: Path | None = None, tells_space: bool = True) -> None:
         self.root = root
+        self.tells_space = tells_space
         self.models = root / "models"
         self.custom_nodes = root / "custom_nodes"
         self.parts = staging or root / ".comfyport" / "parts"
         self.leases = root / ".comfyport" / "leases"
         self.receipts = root / ".comfyport" / "receipts"
+        self.amendments = root / ".comfyport" / "amendments"
 
     def make_folders(self) -> None:
         """Makes the folders that a person looks into. Raises VolumeUnusable."""
@@ -172,9 +178,20 @@ class Volume:
         beside.symlink_to(leads_to)
         beside.replace(link)
 
-    def free_bytes(self) -> int:
-        """Bytes that can still be written where models lie."""
-        return shutil.disk_usage(self.models if self.models.is_dir() else self.root).free
+    def free_bytes(self) -> int | None:
+        """Bytes that can still be written where models lie, or will lie; None if nobody can tell."""
+        disk = self.disk()
+        return disk[0] if disk else None
+
+    def disk(self) -> tuple[int, int] | None:
+        """Bytes that are free where models lie, or will lie, and bytes that the disk has in all; None if unknown."""
+        if not self.tells_space:
+            return None
+        place = self.models
+        while not place.is_dir() and place != place.parent:
+            place = place.parent
+        usage = shutil.disk_usage(place)
+        return usage.free, usage.total
 
     def _make(self, *folders: Path) -> None:
         try:

@@ -1,5 +1,6 @@
 """Chooses the door that the platform asks for, and turns an error of the start into a message and an exit status."""
 
+import os
 import sys
 
 from comfyport.errors import ComfyportError
@@ -10,7 +11,8 @@ from comfyport.settings import Settings
 def run() -> None:
     """Starts the worker of this container and serves until it is told to stop. Raises ComfyportError."""
     settings = Settings.load()
-    logs.configure(settings.log_level)
+    log = logs.Recent(settings.secrets_in(os.environ))
+    logs.configure(settings.log_level, log)
     if settings.runpod_job_url:
         from comfyport.serve.runpod_worker import door as runpod_door
 
@@ -18,7 +20,7 @@ def run() -> None:
     else:
         from comfyport.serve import http_door
 
-        http_door.serve(settings)
+        http_door.serve(settings, log)
 
 
 def main() -> None:

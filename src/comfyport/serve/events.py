@@ -6,8 +6,9 @@ nothing, and one that comes back misses nothing that is still here.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from comfyport.jobs.events import Event, Preview
 
@@ -39,11 +40,36 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """An event that another process told, in the form that the door sends."""
+
+    content: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as the door sends it."""
+        return dict(self.content)
+
+
+class Tellable(Protocol):
+    """Whatever a job tells."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as the door sends it; `type` says which."""
+
+
+class News(Protocol):
+    """What a reader waits for; an asyncio.Event is one."""
+
+    async def wait(self) -> object:
+        """Returns when there is more to read."""
+
+
+@dataclass(frozen=True)
 class Told:
     """One event and its number, from 1 on."""
 
     number: int
-    event: Event | StatusChanged | Ended
+    event: Tellable
 
 
 class Backlog:
@@ -55,7 +81,7 @@ class Backlog:
         self._handed_out = 0
         self._news = asyncio.Event()
         self.last = 0
-        self.progress: Event | None = None
+        self.progress: Tellable | None = None
 
     @property
     def size(self) -> int:
@@ -64,7 +90,7 @@ class Backlog:
         return SMALL * len(self._told) + (len(picture.content) if isinstance(picture, Preview) else 0)
 
     @property
-    def news(self) -> asyncio.Event:
+    def news(self) -> News:
         """Set as soon as the next event is there. Take it before asking what there is."""
         return self._news
 
@@ -83,6 +109,12 @@ class Backlog:
         self._told.append(told)
         self._news.set()
         self._news = asyncio.Event()
+
+    def replace(self, told: Iterable[Told], progress: Tellable | None) -> None:
+        """Takes what was told elsewhere in place of what is here; the latest are kept."""
+        self._told = deque(told, maxlen=self._told.maxlen)
+        self.last = self._told[-1].number if self._told else 0
+        self.progress = progress
 
     def after(self, number: int) -> list[Told]:
         """The events that are kept and came after that number."""

@@ -7,9 +7,10 @@ for theirs. `handler(job)` crosses over; cancelling it on one side cancels the j
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
+from comfyport.early import Early
 from comfyport.errors import ComfyportError
 from comfyport.jobs.events import Observer, unobserved
 from comfyport.settings import Settings
@@ -24,26 +25,39 @@ class Host:
     def __init__(self, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         self.settings = settings
         self.worker = Worker(settings, environ)
+        self._environ = environ
+        self._early: Early | None = None
+        self._started = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="worker", daemon=True)
 
+    def boot(self) -> None:
+        """Starts ComfyUI alone, where there is no GPU yet; `start` does the rest. Raises ComfyportError."""
+        self._early = Early(self.settings, self._environ)
+        self._begin(self._early.__aenter__())
+
     def start(self) -> None:
         """Starts the worker. Raises ComfyportError if it cannot even be started."""
-        self._thread.start()
-        try:
-            asyncio.run_coroutine_threadsafe(self.worker.__aenter__(), self._loop).result()
-        except BaseException:
-            self._end_thread()
-            raise
+        if self._early:
+            # Restored from a memory snapshot, a process may find other secrets in its environment.
+            self.settings = Settings.load(self._environ)
+            self.worker = Worker(self.settings, self._environ, early=self._early)
+        self._begin(self.worker.__aenter__())
+        self._started = True
 
     def stop(self) -> None:
         """Ends the download, ComfyUI and the thread."""
-        asyncio.run_coroutine_threadsafe(self.worker.__aexit__(None, None, None), self._loop).result()
+        running = self._early if self._early and not self._started else self.worker
+        asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), self._loop).result()
         self._end_thread()
 
     async def run(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
         """The worker's answer to a job; `observe` is called in the worker's thread."""
         return await self._cross(self.worker.run(job, observe))
+
+    async def choices(self, nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """What may be chosen for the inputs of these node types."""
+        return await self._cross(self.worker.choices(nodes))
 
     async def wait_ready(self) -> None:
         """Returns when jobs may be taken. Raises ComfyportError when that will not be."""
@@ -52,6 +66,19 @@ class Host:
     async def wait_failure(self) -> ComfyportError:
         """Returns why the worker cannot go on, as soon as that is clear."""
         return await self._cross(self.worker.wait_failure())
+
+    async def wait_worn_out(self) -> ComfyportError:
+        """Returns why another worker would do better than this one, as soon as that is clear."""
+        return await self._cross(self.worker.wait_worn_out())
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        if not self._thread.is_alive():
+            self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except BaseException:
+            self._end_thread()
+            raise
 
     async def _cross(self, work: Coroutine[Any, Any, _T]) -> _T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
@@ -62,8 +89,18 @@ class Host:
         self._loop.close()
 
 
+_booted: Host | None = None
 _shared: Host | None = None
 _sharing = threading.Lock()
+
+
+def boot_shared() -> None:
+    """Starts the ComfyUI of this process's worker where there is no GPU yet. Raises ComfyportError."""
+    global _booted
+    with _sharing:
+        host = Host(Settings.load())
+        host.boot()
+        _booted = host
 
 
 def shared() -> Host:
@@ -71,7 +108,7 @@ def shared() -> Host:
     global _shared
     with _sharing:
         if _shared is None:
-            host = Host(Settings.load())
+            host = _booted or Host(Settings.load())
             host.start()
             _shared = host
         return _shared
@@ -79,11 +116,11 @@ def shared() -> Host:
 
 def stop_shared() -> None:
     """Ends the worker of this process, if it was started."""
-    global _shared
+    global _booted, _shared
     with _sharing:
-        if _shared is not None:
-            _shared.stop()
-            _shared = None
+        if host := _shared or _booted:
+            host.stop()
+        _booted = _shared = None
 
 
 async def handler(job: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response, Security
 from fastapi.middleware.cors import CORSMiddleware
@@ -11,12 +11,12 @@ from fastapi.security import HTTPBearer
 
 from comfyport import __version__
 from comfyport.environment import Secret
-from comfyport.errors import NotOffered, ResultDropped, Unauthorized
+from comfyport.errors import ResultDropped, Unauthorized
 from comfyport.recipes.book import Recipes
-from comfyport.serve import reading, recipes, schema, stream
+from comfyport.serve import overview, reading, recipes, schema, status_page, stream
 from comfyport.serve.answers import Answer, answer_errors, encoded
 from comfyport.serve.job import Job
-from comfyport.serve.metrics import Metrics
+from comfyport.serve.overview import NOTHING, Sources
 from comfyport.serve.queue import Queue
 from comfyport.serve.schema import Key, refusals
 from comfyport.settings import Settings
@@ -34,10 +34,18 @@ rest."""
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """Whether a job would be taken and run now, and the status board by section."""
+    """Whether a job would be taken now, the status board by section, and how many workers there are."""
 
     ready: bool
     board: dict[str, Any]
+    workers: int = 1
+
+
+class Scraped(Protocol):
+    """What Prometheus is shown."""
+
+    async def exposed(self, accept: str) -> tuple[bytes, str]:
+        """The metrics in the format that suits an `Accept` header, and that format's content type."""
 
 
 Status = Callable[[], Awaitable[WorkerStatus]]
@@ -46,17 +54,26 @@ STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
 
 def build(
-    queue: Queue, *, status: Status, settings: Settings, offered: Recipes, metrics: Metrics | None = None
+    queue: Queue,
+    *,
+    status: Status,
+    settings: Settings,
+    metrics: Scraped,
+    offered: Recipes,
+    sources: Sources = NOTHING,
 ) -> FastAPI:
-    """The application; the recipes that are `offered` have routes of their own.
+    """The application. `status` tells of the workers behind `queue`; `sources`: what the page asks for beside jobs.
 
-    `status` tells of the worker behind `queue`; without `metrics` there is nothing to scrape.
+    The recipes that are `offered` have routes of their own.
     """
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
     guarded = [Depends(_key_guard(settings.api_key))]
     health = _health(queue, status)
+    routers = [_sending(queue, settings), recipes.build(offered, queue, settings), _jobs(queue), _metrics(metrics)]
+    if settings.status_page:
+        app.include_router(status_page.router())
+        routers.append(overview.router(queue, sources))
     for prefix, shown in (("", True), ("/v2/{endpoint_id}", False)):
-        routers = (_sending(queue, settings), recipes.build(offered, queue, settings), _jobs(queue), _metrics(metrics))
         for router in routers:
             app.include_router(router, prefix=prefix, dependencies=guarded, include_in_schema=shown)
         app.include_router(health, prefix=prefix, include_in_schema=shown)
@@ -125,7 +142,6 @@ def _jobs(queue: Queue) -> APIRouter:
         responses={
             200: {"model": schema.Pieces, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
             204: {"description": "Everything up to the result has been sent before `Last-Event-ID`."},
-            **refusals(s501="This endpoint's queue hears no events."),
         },
     )
     @router.post("/stream/{job_id}", include_in_schema=False)
@@ -138,7 +154,7 @@ def _jobs(queue: Queue) -> APIRouter:
         job = await queue.find(job_id)
         if "text/event-stream" in accept:
             return stream.server_sent(job, last_event_id)
-        return Answer(stream.pieces(job))
+        return Answer(stream.pieces(job, await queue.unread(job)))
 
     @router.post("/cancel/{job_id}", responses=STATE)
     async def cancel(job_id: str) -> Response:
@@ -147,7 +163,9 @@ def _jobs(queue: Queue) -> APIRouter:
 
     @router.post(
         "/retry/{job_id}",
-        responses=STATE | gone | refusals(s409="It neither failed nor timed out."),
+        responses=STATE
+        | gone
+        | refusals(s409="It neither failed nor timed out.", s501="What it was sent with was not kept (on Modal)."),
     )
     async def retry(job_id: str) -> Response:
         """Queue a job that failed or timed out once more, under the same id."""
@@ -161,15 +179,13 @@ def _jobs(queue: Queue) -> APIRouter:
     return router
 
 
-def _metrics(metrics: Metrics | None) -> APIRouter:
+def _metrics(metrics: Scraped) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}, **refusals(s401="The key is missing.")})
     async def expose(accept: Annotated[str, Header()] = "") -> Response:
         """For Prometheus."""
-        if metrics is None:
-            raise NotOffered("metrics; Modal's dashboard has its own")
-        content, content_type = metrics.exposed(accept)
+        content, content_type = await metrics.exposed(accept)
         return Response(content, headers={"Content-Type": content_type})
 
     return router
@@ -185,9 +201,9 @@ def _health(queue: Queue, status: Status) -> APIRouter:
         worker, jobs = await status(), await queue.counts()
         running = jobs.get("inProgress", 0)
         workers = {
-            "idle": int(worker.ready and not running),
-            "initializing": int(not worker.ready),
-            "ready": int(worker.ready),
+            "idle": max(0, worker.workers - running) if worker.ready else 0,
+            "initializing": 0 if worker.ready else worker.workers,
+            "ready": worker.workers if worker.ready else 0,
             "running": running,
             "throttled": 0,
             "unhealthy": 0,

@@ -20,7 +20,9 @@ from comfyport.errors import ComfyportError
 from comfyport.serve import http_app
 from comfyport.serve.host import Host, shared, stop_shared
 from comfyport.serve.job import Job
+from comfyport.serve.logs import Recent
 from comfyport.serve.metrics import Metrics
+from comfyport.serve.overview import Sources
 from comfyport.serve.queue import LocalQueue
 from comfyport.serve.shelf import Shelf
 from comfyport.serve.webhooks import Webhooks
@@ -46,8 +48,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises ComfyportError if the worker cannot start or cannot go on."""
+def serve(settings: Settings, log: Recent) -> None:
+    """Serves until SIGTERM or SIGINT, the lines that `log` keeps too.
+
+    Raises ComfyportError if the worker cannot start or cannot go on.
+    """
     with listen(settings.host, settings.port, setting="PORT") as listening:
         # asyncio sets it on sockets of its own only; without, an answer's last part waits 40 ms for the client's word.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -55,7 +60,7 @@ def serve(settings: Settings) -> None:
             signal.signal(number, _end_start)
         host = shared()
         try:
-            error = asyncio.run(_serve(host, settings, listening))
+            error = asyncio.run(_serve(host, settings, listening, log))
         finally:
             stop_shared()
     if error:
@@ -67,7 +72,7 @@ def _end_start(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-async def _serve(host: Host, settings: Settings, listening: socket.socket) -> ComfyportError | None:
+async def _serve(host: Host, settings: Settings, listening: socket.socket, log: Recent) -> ComfyportError | None:
     metrics = Metrics(host.worker.board.read_all)
     shelf = Shelf(keep_seconds=settings.result_seconds, keep_bytes=settings.queue_bytes)
     async with Webhooks(
@@ -78,7 +83,12 @@ async def _serve(host: Host, settings: Settings, listening: socket.socket) -> Co
         queue = LocalQueue(host.run, shelf, size=settings.queue_size, on_end=observers)
         metrics.watch_queue(queue.gauges)
         app = http_app.build(
-            queue, status=lambda: _status(host), settings=settings, offered=host.worker.recipes, metrics=metrics
+            queue,
+            status=lambda: _status(host),
+            settings=settings,
+            metrics=metrics,
+            offered=host.worker.recipes,
+            sources=Sources(log, host.choices),
         )
         async with _listening(app, listening) as serving:
             async with _working(queue, started) as working:

@@ -37,14 +37,14 @@ class Submission:
 class Job:
     """A job and what became of it; times in seconds since 1970.
 
-    `events` is None where the queue behind the door hears none. `dropped`: its result was given up to make room.
+    `dropped`: its result was given up to make room. `worker` names the container that has it or had it.
     """
 
     id: str
     submission: Submission | None = field(default=None, repr=False)
     status: Status = "IN_QUEUE"
     answer: dict[str, Any] | None = field(default=None, repr=False)
-    events: Backlog | None = field(default=None, repr=False)
+    events: Backlog = field(default_factory=Backlog, repr=False)
     webhook: str = field(default="", repr=False)
     queued_at: float = field(default_factory=time.time)
     started_at: float | None = None
@@ -52,6 +52,7 @@ class Job:
     expires_at: float | None = None
     retries: int = 0
     dropped: bool = False
+    worker: str = field(default_factory=socket.gethostname)
 
     @property
     def ended(self) -> bool:
@@ -71,8 +72,7 @@ class Job:
     @property
     def size(self) -> int:
         """Bytes that it takes in memory, roughly."""
-        told = self.events.size if self.events else 0
-        return (self.submission.size if self.submission else 0) + weigh(self.answer) + told
+        return (self.submission.size if self.submission else 0) + weigh(self.answer) + self.events.size
 
     def for_handler(self) -> dict[str, Any]:
         """The job as the handler takes it."""
@@ -84,25 +84,24 @@ class Job:
         """It waits, for the first time or again."""
         self.status, self.answer = "IN_QUEUE", None
         self.queued_at, self.started_at, self.ended_at, self.expires_at = time.time(), None, None, None
-        self._tell(StatusChanged("IN_QUEUE"))
+        self.events.add(StatusChanged("IN_QUEUE"))
 
     def begin(self) -> None:
         """The worker has it now."""
         self.status, self.started_at = "IN_PROGRESS", time.time()
-        self._tell(StatusChanged("IN_PROGRESS"))
+        self.events.add(StatusChanged("IN_PROGRESS"))
 
     def end(self, status: Status, answer: dict[str, Any] | None) -> None:
         """It is over. What was sent is kept only where a retry may want it."""
         self.status, self.answer, self.ended_at = status, answer, time.time()
         if status not in ("FAILED", "TIMED_OUT"):
             self.submission = None
-        self._tell(Ended(status))
+        self.events.add(Ended(status))
 
     def drop(self) -> None:
         """Its result is given up; that it ended, and how, is remembered."""
         self.answer, self.submission, self.dropped = None, None, True
-        if self.events:
-            self.events.clear()
+        self.events.clear()
 
     def as_json(self) -> dict[str, Any]:
         """The job as RunPod's `/status` shows one; times in milliseconds, `output` of a running job is its progress.
@@ -111,14 +110,14 @@ class Job:
         """
         shown: dict[str, Any] = {"id": self.id, "status": self.status}
         if self.delay is not None:
-            shown |= {"delayTime": round(self.delay * 1000), "workerId": socket.gethostname()}
+            shown |= {"delayTime": round(self.delay * 1000), "workerId": self.worker}
         if self.execution is not None:
             shown["executionTime"] = round(self.execution * 1000)
         if self.retries:
             shown["retries"] = self.retries
         if self.expires_at is not None:
             shown["expiresAt"] = datetime.fromtimestamp(self.expires_at, UTC).isoformat(timespec="seconds")
-        if self.status == "IN_PROGRESS" and self.events and self.events.progress:
+        if self.status == "IN_PROGRESS" and self.events.progress:
             shown["output"] = self.events.progress.as_json()
         answer = ResultDropped(self.id, self.status).as_answer() if self.dropped else self.answer
         if answer is not None:
@@ -126,10 +125,6 @@ class Job:
             shown |= {"output": rest} if rest else {}
             shown |= {"error": answer["error"]} if "error" in answer else {}
         return shown
-
-    def _tell(self, event: StatusChanged | Ended) -> None:
-        if self.events:
-            self.events.add(event)
 
 
 def weigh(value: Any) -> int:

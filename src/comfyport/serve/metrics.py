@@ -1,6 +1,6 @@
 """What Prometheus is told, from a registry of our own. Labels have few values: no id, name or address among them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -54,13 +54,34 @@ class Metrics:
         """Counts a delivery, or the end of the attempts at one."""
         self._webhooks.labels(outcome).inc()
 
-    def exposed(self, accept: str) -> tuple[bytes, str]:
+    async def exposed(self, accept: str) -> tuple[bytes, str]:
         """All of it in the format that suits an `Accept` header, and that format's content type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return _encoded(self._registry, accept)
 
     def _histogram(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> Histogram:
         return Histogram(name, meaning, labels, buckets=SECONDS, registry=self._registry)
+
+
+class Counted:
+    """The metrics of a door whose queue is elsewhere: what `count` finds there now, by the rest of the gauges' names.
+
+    Anything that adds up over time would start anew in each container of such a door.
+    """
+
+    def __init__(self, count: Callable[[], Awaitable[Mapping[str, float]]]) -> None:
+        self._count = count
+
+    async def exposed(self, accept: str) -> tuple[bytes, str]:
+        """All of it in the format that suits an `Accept` header, and that format's content type."""
+        counts = await self._count()
+        registry = CollectorRegistry()
+        registry.register(_QueueCollector(lambda: counts))
+        return _encoded(registry, accept)
+
+
+def _encoded(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
 class _QueueCollector(Collector):

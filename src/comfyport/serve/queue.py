@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from comfyport.errors import ComfyportError, NotRetryable, PolicyExceeded, QueueFull, ResultDropped, WorkerStopped
 from comfyport.jobs.events import Event, Observer
-from comfyport.serve.events import Backlog
+from comfyport.serve.events import Told
 from comfyport.serve.job import Job, Status, Submission
 from comfyport.serve.shelf import Shelf
 
@@ -39,6 +39,9 @@ class Queue(Protocol):
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job when it has ended, or as it is after `seconds`. Raises JobUnknown."""
 
+    async def unread(self, job: Job) -> list[Told]:
+        """What `job` has told and was not handed out by this method before, as RunPod's `/stream` has it."""
+
     async def cancel(self, job_id: str) -> Job:
         """Ends a job that waits or runs, at once. Raises JobUnknown."""
 
@@ -53,6 +56,9 @@ class Queue(Protocol):
 
     async def counts(self) -> dict[str, int]:
         """Jobs by state, as RunPod's `/health` names them."""
+
+    async def latest(self, number: int) -> list[Job]:
+        """So many jobs at most, the newest first."""
 
 
 class LocalQueue:
@@ -83,7 +89,7 @@ class LocalQueue:
         if known := self._shelf.same(submission):
             return known
         self._check_room(submission.size)
-        job = Job(str(uuid.uuid4()), submission, events=Backlog(), webhook=submission.webhook)
+        job = Job(str(uuid.uuid4()), submission, webhook=submission.webhook)
         self._shelf.add(job)
         self._enqueue(job)
         return job
@@ -97,9 +103,13 @@ class LocalQueue:
         job = self._shelf.find(job_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not job.ended and job.events:
+                while not job.ended:
                     await job.events.news.wait()
         return job
+
+    async def unread(self, job: Job) -> list[Told]:
+        """What `job` has told and was not handed out by this method before."""
+        return job.events.unread()
 
     async def cancel(self, job_id: str) -> Job:
         """Ends a job; ComfyUI is told meanwhile. Raises JobUnknown."""
@@ -131,6 +141,10 @@ class LocalQueue:
         for job in waiting:
             self._end(job, "CANCELLED", None)
         return len(waiting)
+
+    async def latest(self, number: int) -> list[Job]:
+        """So many jobs at most, the newest first."""
+        return self._shelf.latest(number)
 
     async def counts(self) -> dict[str, int]:
         """Jobs by state: those that ended since the start, and those that are here now."""
@@ -214,7 +228,7 @@ class LocalQueue:
         loop = asyncio.get_running_loop()
 
         def tell(event: Event) -> None:
-            if not job.ended and job.events:
+            if not job.ended:
                 job.events.add(event)
 
         def observe(event: Event) -> None:

@@ -149,6 +149,41 @@ class Purged(BaseModel):
     status: Literal["completed"]
 
 
+class JobSummary(BaseModel):
+    """A job in the list of the latest: what `/status` shows, without the result."""
+
+    id: str
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
+    queuedAt: str = Field(description="When it was sent (ISO 8601, UTC).")  # noqa: N815
+    delayTime: int | None = Field(None, description="Milliseconds in the queue.")  # noqa: N815
+    executionTime: int | None = Field(None, description="Milliseconds at work.")  # noqa: N815
+    expiresAt: str | None = Field(None, description="Until then the result is kept.")  # noqa: N815
+    progress: dict[str, Any] | None = Field(None, description="Of a running job: its latest event.")
+    outputs: dict[str, int] = Field(description="How many images, videos and so on it made.")
+    thumbnail: bool = Field(description="Whether `/jobs/{id}/thumbnail` has a picture.")
+    error: str | None = None
+    errorCode: str | None = None  # noqa: N815
+
+
+class LatestJobs(BaseModel):
+    """The latest jobs, newest first."""
+
+    jobs: list[JobSummary]
+
+
+class LogLine(BaseModel):
+    """One line of the log; a number that is missing was dropped."""
+
+    number: int
+    text: str
+
+
+class LogLines(BaseModel):
+    """The end of the log, oldest line first."""
+
+    lines: list[LogLine]
+
+
 class Health(BaseModel):
     """Jobs and workers by state, as RunPod shows them, and the status board."""
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from itertools import islice
 
 from comfyport.errors import IdempotencyKeyReused, JobUnknown
 from comfyport.serve.job import Job, Submission
@@ -32,6 +33,11 @@ class Shelf:
             return self._jobs[job_id]
         except KeyError:
             raise JobUnknown(job_id) from None
+
+    def latest(self, number: int) -> list[Job]:
+        """The jobs that were sent last, the newest first."""
+        self._forget_old()
+        return list(islice(reversed(self._jobs.values()), number))
 
     def same(self, submission: Submission) -> Job | None:
         """The job that was sent with this idempotency key before. Raises IdempotencyKeyReused for another body."""

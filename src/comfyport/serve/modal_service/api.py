@@ -6,16 +6,20 @@ from fastapi import FastAPI
 
 from comfyport import wiring
 from comfyport.serve import http_app
+from comfyport.serve.metrics import Counted
 from comfyport.serve.modal_service.queue import ModalQueue
 from comfyport.settings import Settings
 
 
-def build(run: Any) -> FastAPI:
-    """The HTTP application; `run` is the GPU class's method, bound."""
+def build(run: Any, *, app: str, notify: Any) -> FastAPI:
+    """The HTTP application of `app`; `run` is the GPU class's method, bound, and `notify` posts webhooks."""
+    queue = ModalQueue(run, app=app, notify=notify)
+
+    async def status() -> http_app.WorkerStatus:
+        # Modal starts a GPU container when a job comes; the door itself is always open.
+        return http_app.WorkerStatus(ready=True, board={}, workers=await queue.containers())
+
     settings = Settings.load()
-    return http_app.build(ModalQueue(run), status=_status, settings=settings, offered=wiring.recipes(settings))
-
-
-async def _status() -> http_app.WorkerStatus:
-    # Modal starts a GPU container when a job comes; the door itself is always open.
-    return http_app.WorkerStatus(ready=True, board={})
+    return http_app.build(
+        queue, status=status, settings=settings, metrics=Counted(queue.gauges), offered=wiring.recipes(settings)
+    )

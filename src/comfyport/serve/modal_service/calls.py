@@ -5,7 +5,7 @@ from typing import Any
 
 import modal
 
-from comfyport.errors import ComfyportError, EndpointFailed, JobUnknown, WorkerStopped
+from comfyport.errors import ComfyportError, EndpointFailed, JobUnknown, PolicyExceeded, WorkerStopped
 from comfyport.serve.job import Status
 
 # Raised where the call itself came to nothing; every other error of Modal's is about asking for it.
@@ -26,7 +26,7 @@ class Outcome:
 
 
 async def outcome(call_id: str, seconds: float) -> Outcome:
-    """A call when it has ended, or as it is after `seconds`; Modal does not tell whether an unfinished one has started.
+    """A call when it has ended, or IN_PROGRESS after `seconds`: Modal does not tell whether it has started.
 
     Raises JobUnknown, and EndpointFailed where Modal cannot be asked.
     """
@@ -50,4 +50,9 @@ async def outcome(call_id: str, seconds: float) -> Outcome:
         raise JobUnknown(call_id) from None
     except modal.exception.Error as error:
         raise EndpointFailed("Modal", str(error) or type(error).__name__) from None
+    if not isinstance(answer, dict):
+        # The call of another function, or of a generator: whoever made it has had what it gave.
+        raise JobUnknown(call_id)
+    if answer.get("error_code") == PolicyExceeded.code:
+        return Outcome("TIMED_OUT", answer)
     return Outcome("FAILED" if "error" in answer else "COMPLETED", answer)

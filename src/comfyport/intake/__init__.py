@@ -1,0 +1,1 @@
+"""What workflows and other tools' lists say of models becomes entries of models.lock.json."""
