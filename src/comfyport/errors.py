@@ -15,7 +15,8 @@
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
             AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
-            ResultDropped, NotRetryable, PictureMissing, InvalidParameters, RecipeUnknown, RecipeFailed, OutputMissing
+            ResultDropped, NotRetryable, PictureMissing, InvalidParameters, RecipeUnknown, RecipeFailed,
+            OutputMissing
         LockNotSaved            a lock could not be written, or was changed meanwhile
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
@@ -661,6 +662,18 @@ class NotRetryable(JobError):
         )
 
 
+class PictureMissing(JobError):
+    """A job whose result has no picture that could be shown small."""
+
+    code = "picture_missing"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id} has no picture in its answer that can be shown small. Fetch its result with `/status`.",
+            id=job_id,
+        )
+
+
 class InvalidParameters(JobError):
     """A recipe was asked for with parameters that it does not take."""
 
@@ -707,18 +720,6 @@ class OutputMissing(JobError):
         reason = f": {'; '.join(reasons)[:1000]}" if reasons else ", so its answer would be empty."
         super().__init__(f"The node {node_id} of the recipe {recipe} put out no file{reason}", recipe=recipe)
         self.details["node_id"] = node_id
-
-
-class PictureMissing(JobError):
-    """A job whose result has no picture that could be shown small."""
-
-    code = "picture_missing"
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"The job {job_id} has no picture in its answer that can be shown small. Fetch its result with `/status`.",
-            id=job_id,
-        )
 
 
 class EndpointFailed(ComfyportError):

@@ -58,13 +58,13 @@ def build(
     *,
     status: Status,
     settings: Settings,
-    metrics: Scraped,
     offered: Recipes,
+    metrics: Scraped,
     sources: Sources = NOTHING,
 ) -> FastAPI:
-    """The application. `status` tells of the workers behind `queue`; `sources`: what the page asks for beside jobs.
+    """The application; the recipes that are `offered` have routes of their own.
 
-    The recipes that are `offered` have routes of their own.
+    `status` tells of the workers behind `queue`; `sources` is what the status page asks for beside jobs.
     """
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
     guarded = [Depends(_key_guard(settings.api_key))]

@@ -86,8 +86,8 @@ async def _serve(host: Host, settings: Settings, listening: socket.socket, log: 
             queue,
             status=lambda: _status(host),
             settings=settings,
-            metrics=metrics,
             offered=host.worker.recipes,
+            metrics=metrics,
             sources=Sources(log, host.choices),
         )
         async with _listening(app, listening) as serving:

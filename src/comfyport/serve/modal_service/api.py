@@ -13,13 +13,11 @@ from comfyport.settings import Settings
 
 def build(run: Any, *, app: str, notify: Any) -> FastAPI:
     """The HTTP application of `app`; `run` is the GPU class's method, bound, and `notify` posts webhooks."""
-    queue = ModalQueue(run, app=app, notify=notify)
+    settings, queue = Settings.load(), ModalQueue(run, app=app, notify=notify)
 
     async def status() -> http_app.WorkerStatus:
         # Modal starts a GPU container when a job comes; the door itself is always open.
         return http_app.WorkerStatus(ready=True, board={}, workers=await queue.containers())
 
-    settings = Settings.load()
-    return http_app.build(
-        queue, status=status, settings=settings, metrics=Counted(queue.gauges), offered=wiring.recipes(settings)
-    )
+    offered, metrics = wiring.recipes(settings), Counted(queue.gauges)
+    return http_app.build(queue, status=status, settings=settings, offered=offered, metrics=metrics)
