@@ -24,8 +24,7 @@ from comfyport.comfyui.launch import WORKER, Launch
 from comfyport.comfyui.ports import require_free
 from comfyport.comfyui.process import ComfyUI, Health, Supervised
 from comfyport.errors import ComfyUIError, SnapshotFailed
-from comfyport.models import lock
-from comfyport.models.volume import Volume
+from comfyport.models import amendments
 from comfyport.settings import Settings
 from comfyport.status import Board
 
@@ -83,9 +82,9 @@ class Early:
 
     def _made(self, settings: Settings, environ: Mapping[str, str], launch: Launch) -> Supervised:
         downloads = settings.download_on_startup
-        entries = lock.load(settings.lock).choose(settings.model_groups) if downloads else ()
-        volume = Volume(settings.volume_folder, staging=settings.staging)
+        volume = wiring.volume(settings)
         volume.make_folders()
+        entries = amendments.choose(settings.lock, volume, settings.model_groups) if downloads else ()
         made = wiring.comfyui(
             settings,
             dict(environ),

@@ -21,8 +21,8 @@ from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Launch
 from comfyport.comfyui.ports import require_free
 from comfyport.errors import ComfyUIError
-from comfyport.models import lock
-from comfyport.models.volume import Volume
+from comfyport.models import amendments
+from comfyport.models.lock import Entry
 from comfyport.serve import logs
 from comfyport.serve.modal_service import proxy, service
 from comfyport.settings import Settings
@@ -67,14 +67,14 @@ class Page:
         require_free("127.0.0.1", settings.comfyui_port, setting="COMFYUI_PORT")
         if settings.device == "gpu":
             logger.info("GPU: %s", await gpu.check())
-        volume = Volume(settings.volume_folder, staging=settings.staging)
+        volume = wiring.volume(settings)
         volume.make_folders()
         board = Board(settings.run_folder)
         board.clear()
         async with AsyncExitStack() as stack:
-            entries: tuple[lock.Entry, ...] = ()
+            entries: tuple[Entry, ...] = ()
             if settings.download_on_startup:
-                entries = lock.load(settings.lock).choose(settings.model_groups)
+                entries = amendments.choose(settings.lock, volume, settings.model_groups)
                 download = Download(board, environ, wait_seconds=None)
                 stack.push_async_callback(download.stop)
                 await download.start(prefetch=settings.prefetch != "off")
