@@ -100,6 +100,7 @@ COPY src/download-models.sh src/handler.py src/start.sh /
 
 ENV COMFYPORT_LOCK=/models.lock.json
 COPY models.lock.json nodes.lock.json /
+COPY recipes /recipes
 ARG PIP_CERT
 ARG PIP_INDEX_URL
 ARG GIT_SSL_CAINFO

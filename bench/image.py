@@ -22,7 +22,7 @@ from bench.terminal import count, in_folder, say, show
 MB = 1e6
 # The compressed size that each may have, in MB.
 LIMITS = {"emulated": 250.0, "cpu": 800.0, "gpu": 3200.0}
-CONTEXT_FOLDERS = ("emulators", "image", "src")
+CONTEXT_FOLDERS = ("emulators", "image", "recipes", "src")
 CONTEXT_FILES = (
     ".dockerignore",
     "Dockerfile",

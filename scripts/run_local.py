@@ -93,6 +93,7 @@ def _environment(hub: str, folder: Path, lock: Path | None) -> dict[str, str]:
         "COMFYPORT_LOCK": str(QUICKSTART / "models.lock.json"),
         "COMFYPORT_RUN_DIR": str(folder / "run"),
         "COMFYPORT_VOLUME": str(ROOT / "volume"),
+        "RECIPES_DIR": str(ROOT / "recipes"),
         "LOG_LEVEL": "warning",
     }
     paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COMFYUI_DIR": comfyui}

@@ -1,4 +1,4 @@
-"""Plays ComfyUI v0.3.64: its command line, HTTP and websocket interface, queue, history, cache and 28 nodes.
+"""Plays ComfyUI v0.3.64: its command line, HTTP and websocket interface, queue, history, cache and 37 nodes.
 
 `python emulators/comfyui/main.py --port 8188` is started like ComfyUI's own main.py; `ComfyUIEmulator` is the
 same inside a test.
@@ -22,12 +22,12 @@ ComfyUI (on a CPU) and expects the same answers. What was observed there, and wh
 - picture.py, resample.py, nodes_image.py: pixels, computed with 32-bit floats as torch does.
 - options.py: every flag; like the real one, it does not start if the base directory lacks `custom_nodes`.
 
-What is not real: models are only opened (weights.py) and what a sampler would give is drawn from its seed, texts
-and settings (drawing.py): no contract test runs a model. An upscale model always enlarges four times. Videos, sound
-and latents are stand-ins (nodes_media.py), and of VHS_VideoCombine, which is not ComfyUI's own, only what it reports
-is true. For a long job let each KSampler step take time (`step_seconds`). There is no user interface; tooltips and
-descriptions are left out; outputs are in the order of the prompt where ComfyUI's order is by chance; without
---base-directory a temporary folder is used. Tracebacks are those of this program.
+What is not real: models are only opened (weights.py) and what a sampler would give is drawn from its seed, texts,
+pictures and settings (drawing.py): no contract test runs a model. An upscale model always enlarges four times.
+Videos, sound and latents are stand-ins (nodes_media.py), and of VHS_VideoCombine, which is not ComfyUI's own, only
+what it reports is true. For a long job let each KSampler step take time (`step_seconds`). There is no user
+interface; tooltips and descriptions are left out; outputs are in the order of the prompt where ComfyUI's order is
+by chance; without --base-directory a temporary folder is used. Tracebacks are those of this program.
 """
 
 from emulators.comfyui.emulator import ComfyUIEmulator

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 NEEDS_MEMORY = {"KSampler", "VAEDecode", "ImageUpscaleWithModel", "ImageScale", "ImageScaleBy", "ImageInvert"}
 """The nodes in which the fault `oom` strikes."""
 
+ENCODES_TEXT = {"CLIPTextEncode", "TextEncodeQwenImageEdit", "TextEncodeQwenImageEditPlus"}
+"""The nodes in which the fault `impossible_prompt` strikes."""
+
 
 class Interrupted(Exception):
     """Somebody asked for the running prompt to end."""
@@ -151,6 +154,8 @@ class Worker(threading.Thread):
         kind = queued.prompt[node_id]["class_type"]
         if kind in NEEDS_MEMORY and self._faults.strikes("oom"):
             raise OutOfMemoryError("Allocation on device ")
+        if kind in ENCODES_TEXT and any("impossible" in str(inputs.get(name)) for name in ("text", "prompt")):
+            self._fail_if("impossible_prompt")
 
         def report(value: int, maximum: int, preview: Preview | None) -> None:
             self._raise_if_interrupted()
@@ -198,6 +203,10 @@ class Worker(threading.Thread):
     def _wait(self, seconds: float) -> None:
         """Lets time pass; an interrupt is only noticed afterwards, as ComfyUI notices it between steps."""
         self._ended.wait(seconds)
+
+    def _fail_if(self, fault: str) -> None:
+        if self._faults.strikes(fault):
+            raise ValueError(f"The emulator was asked to fail: {fault}")
 
     def _crash_if(self, fault: str) -> None:
         if self._faults.strikes(fault):

@@ -15,6 +15,7 @@ FAULTS: dict[str, tuple[float, str]] = {
     "crash_during": (ALWAYS, "die after the first node of a prompt that was not cached"),
     "crash_after": (ALWAYS, "die when a prompt's files are saved, before it is reported as done"),
     "oom": (ALWAYS, "the GPU runs out of memory in the first NUMBER (all) nodes that sample, decode or scale"),
+    "impossible_prompt": (ALWAYS, "the first NUMBER (all) texts with the word 'impossible' in them fail to be encoded"),
     "view_500": (ALWAYS, "answer the first NUMBER (all) GET /view with status 500"),
     "upload_500": (ALWAYS, "answer the first NUMBER (all) POST /upload/image with status 500"),
     "prompt_400_odd_body": (ALWAYS, "answer the first NUMBER (all) POST /prompt with 400 and a page of HTML"),

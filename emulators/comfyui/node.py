@@ -59,13 +59,16 @@ class Node:
     """One kind of node. An instance lives as long as the node stays in the prompts that follow each other."""
 
     name: ClassVar[str]
-    display_name: ClassVar[str]
+    display_name: ClassVar[str | None]
     category: ClassVar[str]
     module: ClassVar[str] = "nodes"
     output: ClassVar[tuple[str, ...]] = ()
+    output_names: ClassVar[tuple[str, ...]] = ()
+    """What the outputs are called, where that is not their types."""
     output_node: ClassVar[bool] = False
     modern: ClassVar[bool] = False
     """Written for ComfyUI's new (V3) node interface: more is declared, and lists of choices are not checked."""
+    experimental: ClassVar[bool] = False
     self_checked: ClassVar[frozenset[str]] = frozenset()
     """Inputs that `check` judges instead of the declaration (`VALIDATE_INPUTS`)."""
 
@@ -94,7 +97,7 @@ def describe(node: Node, folders: Folders) -> dict[str, Any]:
         "input_order": {kind: list(entries) for kind, entries in inputs.items()},
         "output": node.output,
         "output_is_list": [False] * len(node.output),
-        "output_name": node.output,
+        "output_name": node.output_names or node.output,
         "name": node.name,
         "display_name": node.display_name,
         "description": "",
@@ -104,7 +107,7 @@ def describe(node: Node, folders: Folders) -> dict[str, Any]:
     }
     if node.modern:
         info |= {"output_tooltips": [None] * len(node.output)}
-        info |= {"deprecated": False, "experimental": False, "api_node": False}
+        info |= {"deprecated": False, "experimental": node.experimental, "api_node": False}
     return info
 
 

@@ -2,7 +2,7 @@
 
     ComfyportError
         UsageError              what was asked for cannot be right: exit status 2
-            InvalidSetting, InvalidLock, InvalidSnapshot, UnknownGroup, UnknownNode, NotLocked,
+            InvalidSetting, InvalidLock, InvalidSnapshot, InvalidRecipe, UnknownGroup, UnknownNode, NotLocked,
             UnknownModel, ModelListed, UnusableReference, UnusableImport
         ModelError              a model could not be brought to the volume
             VolumeUnusable, DiskFull, SourceFailed, SourceChanged, WrongSize, WrongDigest, WrongFormat,
@@ -15,7 +15,8 @@
             InvalidJob, InputFailed, WorkflowRejected, ExecutionFailed, JobTimedOut,
             JobCancelled, JobLost, OutputFailed, NoOutputs, DeliveryUnavailable, DeliveryFailed,
             AnswerTooLarge, AnswerRefused, QueueFull, JobUnknown, PolicyExceeded, WorkerStopped,
-            ResultDropped, NotRetryable, PictureMissing
+            ResultDropped, NotRetryable, PictureMissing, InvalidParameters, RecipeUnknown, RecipeFailed,
+            OutputMissing
         LockNotSaved            a lock could not be written, or was changed meanwhile
         EndpointFailed, RemoteJobFailed     what `comfyport run` met
         RequestError            an HTTP request that is not served
@@ -70,6 +71,16 @@ class InvalidLock(UsageError):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(f"{file} is not a valid lock. Correct this and start again:\n{listed}", file=file)
         self.details["problems"] = problems
+
+
+class InvalidRecipe(UsageError):
+    """A recipe.toml, or the workflow.json beside it, that cannot be used."""
+
+    code = "invalid_recipe"
+
+    def __init__(self, problems: list[str]) -> None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"The recipes cannot be used. Correct this and start again:\n{listed}", problems=problems)
 
 
 class UnknownGroup(UsageError):
@@ -661,6 +672,54 @@ class PictureMissing(JobError):
             f"The job {job_id} has no picture in its answer that can be shown small. Fetch its result with `/status`.",
             id=job_id,
         )
+
+
+class InvalidParameters(JobError):
+    """A recipe was asked for with parameters that it does not take."""
+
+    code = "invalid_parameters"
+
+    def __init__(self, recipe: str, problems: list[tuple[str, str]]) -> None:
+        listed = "\n".join(f"• {where or 'the whole'}: {what}" for where, what in problems)
+        super().__init__(f"The recipe {recipe} does not take these parameters:\n{listed}", recipe=recipe)
+        self.details["problems"] = [{"parameter": where, "problem": what} for where, what in problems]
+
+
+class RecipeUnknown(JobError):
+    """There is no recipe of this name."""
+
+    code = "recipe_unknown"
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(
+            f"There is no recipe {name[:100]!r}. There is: {', '.join(known)[:1000] or 'none; see RECIPES_DIR'}.",
+            recipe=name[:100],
+            known=known,
+        )
+
+
+class RecipeFailed(JobError):
+    """A recipe ran its workflow several times, and each failed, for different reasons."""
+
+    code = "recipe_failed"
+
+    def __init__(self, recipe: str, failures: list[dict[str, Any]]) -> None:
+        super().__init__(
+            f"The recipe {recipe} ran {len(failures)} times and failed each time; the first: {failures[0]['error']}",
+            recipe=recipe,
+            failures=failures,
+        )
+
+
+class OutputMissing(JobError):
+    """The workflow of a recipe ran, and the node that its answer is made of put out no file."""
+
+    code = "output_missing"
+
+    def __init__(self, recipe: str, node_id: str, reasons: Sequence[str] = ()) -> None:
+        reason = f": {'; '.join(reasons)[:1000]}" if reasons else ", so its answer would be empty."
+        super().__init__(f"The node {node_id} of the recipe {recipe} put out no file{reason}", recipe=recipe)
+        self.details["node_id"] = node_id
 
 
 class EndpointFailed(ComfyportError):

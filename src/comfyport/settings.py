@@ -167,6 +167,13 @@ class Settings(FromEnvironment):
         "steps take long.",
         as_seconds,
     )
+    recipes: Path | None = setting(
+        "RECIPES_DIR",
+        None,
+        "The folder of the recipes; those in `recipes` on the volume are read too, and go before them.",
+        Path,
+        shown="`recipes` beside `COMFYPORT_LOCK`, if there is one",
+    )
     warmup_workflow: Path | None = setting(
         "WARMUP_WORKFLOW",
         None,
@@ -345,6 +352,13 @@ class Settings(FromEnvironment):
         """The lock of the custom nodes: what was set, or the one beside the models' lock; None if there is none."""
         beside = self.lock.with_name("nodes.lock.json")
         return self.nodes_lock or (beside if beside.is_file() else None)
+
+    @property
+    def recipes_folders(self) -> tuple[Path, ...]:
+        """Where recipes lie: the folder that was set, or the one beside the models' lock, then the volume's."""
+        beside, on_volume = self.lock.with_name("recipes"), self.volume_folder / "recipes"
+        first = self.recipes or (beside if beside.is_dir() else None)
+        return (*((first,) if first else ()), *((on_volume,) if on_volume.is_dir() else ()))
 
     @property
     def constraints_file(self) -> Path | None:

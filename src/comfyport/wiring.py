@@ -20,6 +20,8 @@ from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
 from comfyport.nodes.startup import constraints, with_nodes
+from comfyport.recipes import book
+from comfyport.recipes.book import Recipes
 from comfyport.settings import Settings
 from comfyport.status import Board
 
@@ -104,6 +106,11 @@ def input_limits(settings: Settings) -> Limits:
         fetch_seconds=settings.input_seconds,
         private_urls=settings.allow_private_urls,
     )
+
+
+def recipes(settings: Settings) -> Recipes:
+    """The recipes that come with the image, and those of the volume. Raises InvalidRecipe."""
+    return book.load(settings.recipes_folders)
 
 
 def hints(settings: Settings, board: Board) -> Hints:

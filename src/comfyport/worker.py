@@ -35,6 +35,7 @@ from comfyport.jobs.perform import Performer
 from comfyport.jobs.reclaim import Reclaimer
 from comfyport.models import amendments
 from comfyport.models.lock import Entry
+from comfyport.recipes.perform import RecipePerformer
 from comfyport.settings import Settings
 from comfyport.startup import Download, Report, warm_up
 from comfyport.status import Board
@@ -53,12 +54,13 @@ class Worker:
     ) -> None:
         """`environ` is what the download and ComfyUI are given; `settings` must have been loaded from it.
 
-        `early` is a ComfyUI that was started before, for a memory snapshot.
+        `early` is a ComfyUI that was started before, for a memory snapshot. Raises InvalidRecipe.
         """
         self.settings = settings
         self.environ = dict(environ)
         self.board = Board(settings.run_folder)
         self.volume = wiring.volume(settings)
+        self.recipes = wiring.recipes(settings)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0
         self._early = early
@@ -115,7 +117,7 @@ class Worker:
         started = time.monotonic()
         named = job_id.set(job_name(job))
         try:
-            answer = await self._performer.perform(job, observe)
+            answer = await RecipePerformer(self.recipes, self._performer).perform(job, observe)
             logger.info("job done seconds=%.3f", time.monotonic() - started)
         except ComfyportError as error:
             answer = error.as_answer()

@@ -328,6 +328,18 @@ async def test_scaling_blends_neighbours_to_within_one_level(
     assert list(image.getchannel("G").crop((0, 1, width, 2)).tobytes()) == pytest.approx(expected, abs=1)
 
 
+async def test_a_picture_is_scaled_to_so_many_pixels_in_its_shape(client: Client) -> None:
+    ran = await client.run(
+        {
+            "1": node("EmptyImage", width=40, height=30, batch_size=1, color=next(COLORS)),
+            "2": node("ImageScaleToTotalPixels", image=["1", 0], upscale_method="lanczos", megapixels=0.1),
+            "3": save("2", name()),
+        }
+    )
+
+    assert (await client.view(**ran.files("3")[0])).size == (374, 280)
+
+
 async def test_batches_become_one_and_are_saved_as_numbered_files(client: Client) -> None:
     prefix = name()
     prompt = {
@@ -911,7 +923,8 @@ NODES = {
     "LoadImage", "EmptyImage", "ImageScale", "ImageScaleBy", "ImageInvert", "ImageBatch", "SaveImage",
     "PreviewImage", "SaveAnimatedWEBP", "PreviewAny", "CheckpointLoaderSimple", "LoraLoader",
     "LoraLoaderModelOnly", "CLIPTextEncode", "EmptyLatentImage", "KSampler", "VAEDecode", "UpscaleModelLoader",
-    "ImageUpscaleWithModel",
+    "ImageUpscaleWithModel", "UNETLoader", "CLIPLoader", "VAELoader", "VAEEncode", "ModelSamplingAuraFlow", "CFGNorm",
+    "TextEncodeQwenImageEdit", "TextEncodeQwenImageEditPlus", "ImageScaleToTotalPixels",
 }  # fmt: skip
 
 
@@ -920,7 +933,7 @@ async def test_nodes_are_declared_alike(client: Client) -> None:
 
     declared = {name: without_prose(info[name]) for name in sorted(NODES)}
     declared["LoadImage"]["input"]["required"]["image"][0] = []
-    assert hashlib.sha256(json.dumps(declared).encode()).hexdigest()[:16] == "91233de502d90efd", declared
+    assert hashlib.sha256(json.dumps(declared).encode()).hexdigest()[:16] == "dfafd1e542f86e8b", declared
     assert await client.get("/object_info/Nonsense") == {}
     assert list(await client.get("/object_info/KSampler")) == ["KSampler"]
 

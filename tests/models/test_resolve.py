@@ -4,6 +4,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aiohttp import web
 from tenacity import wait_none
 
 from comfyport.errors import ModelNotFound, ModelRefused, SourceFailed, UnusableReference
@@ -13,6 +14,7 @@ from comfyport.models.lock import CivitaiSource, HuggingFaceSource, UrlSource
 from comfyport.models.references import CivitaiReference, hugging_face
 from comfyport.models.resolve import Found, Resolver
 from emulators.hub import CivitaiFile, CivitaiVersion, Fault, HubEmulator, Repo
+from emulators.server import LoopbackServer
 
 BODY = b"weights" * 1000
 OTHER = b"other weights" * 700
@@ -211,6 +213,22 @@ def test_the_token_goes_to_the_site_that_it_is_for_and_nowhere_else():
         asked.resolve(UrlSource(type="url", url=f"{other.url}/files/a.pth"))
 
     assert [seen.authorization for seen in hub.requests] == [f"Bearer {TOKEN}"]
+    assert [seen.authorization for seen in other.requests] == [None]
+
+
+def test_the_token_does_not_follow_a_redirect_to_another_site():
+    with HubEmulator({"o/r": REPO}) as other:
+
+        async def leave(request: web.Request) -> web.Response:
+            raise web.HTTPTemporaryRedirect(f"{other.url}{request.path_qs}")
+
+        app = web.Application()
+        app.router.add_get("/{path:.*}", leave)
+        with LoopbackServer(app) as mirror:
+            access = Access(mirror.url, TOKEN)
+            found = Resolver(access, wait=wait_none()).resolve(hugging_face("o/r", "vae/a.safetensors"))
+
+    assert found.sha256 == SHA256
     assert [seen.authorization for seen in other.requests] == [None]
 
 

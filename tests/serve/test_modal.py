@@ -18,6 +18,7 @@ from emulators.hub.shelves import Repo
 from emulators.modal import ModalEmulator
 from tests import workflows
 from tests.conftest import EMULATOR, ROOT, free_port, picture, write_lock
+from tests.recipes.conftest import PLAIN, square, write_recipe
 
 MODEL = b"a model" * 1000
 KEY = {"Authorization": "Bearer modal-key"}
@@ -44,6 +45,7 @@ def platform(hub: HubEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "COMFYUI_DIR": str(EMULATOR),
         "COMFYUI_PORT": str(free_port()),
         "HF_ENDPOINT": hub.url,
+        "RECIPES_DIR": str(write_recipe(folder / "recipes", "square", PLAIN, square())),
     }
     with ModalEmulator(secrets={"comfyport": {"COMFYPORT_API_KEY": "modal-key"}}, env=image) as emulator:
         deployed = modal(emulator, "deploy")
@@ -91,7 +93,14 @@ def test_the_image_is_the_dockerfile_with_its_context(platform: ModalEmulator, t
 
     uploaded = json.dumps(report["deployments"][0]["images"])
 
-    for name in ("src/start.sh", "src/handler.py", "src/comfyport/worker.py", "models.lock.json", "image/worker.lock"):
+    for name in (
+        "src/start.sh",
+        "src/handler.py",
+        "src/comfyport/worker.py",
+        "models.lock.json",
+        "image/worker.lock",
+        "recipes/multi-view/recipe.toml",
+    ):
         assert name in uploaded
     assert "ENTRYPOINT" in uploaded
     assert "tests/" not in uploaded
@@ -132,6 +141,21 @@ def test_the_id_of_a_job_is_where_its_files_are_on_the_volume_and_stands_in_the_
     assert item["data"].startswith(f"outputs/{answer['id']}/")
     assert (platform.volume_dir("comfyport-models") / item["data"]).stat().st_size == item["size"]
     assert f"job={answer['id']}" in platform.logs
+
+
+@pytest.mark.timeout(200)
+def test_a_recipe_runs_in_the_gpu_class_and_answers_as_everywhere(platform: ModalEmulator):
+    url = platform.web_url("comfyport", "api")
+    job = {"input": {"recipe": "square", "parameters": {"colour": 0x0000FF}}}
+
+    refused = requests.post(f"{url}/recipes/square", json={"colour": -1}, headers=KEY, timeout=100)
+    answer = requests.post(f"{url}/recipes/square", json={"colour": 0x0000FF}, headers=KEY, timeout=100)
+    same = requests.post(f"{url}/runsync", json=job, headers=KEY, timeout=100).json()
+
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "invalid_parameters")
+    assert answer.status_code == 200, answer.text
+    assert picture({"data": answer.json()["file"]}).getpixel((0, 0)) == (0, 0, 255)
+    assert same["output"]["file"] == answer.json()["file"]
 
 
 @pytest.mark.timeout(200)

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from comfyport.cli import doctor, models, nodes, run, serve
+from comfyport.cli import doctor, models, nodes, recipes, run, serve
 from comfyport.errors import ComfyportError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(nodes.app, name="nodes")
+app.add_typer(recipes.app, name="recipes")
 app.command("doctor")(doctor.doctor_command)
 app.command("run")(run.run_command)
 app.command("serve")(serve.serve)

@@ -53,10 +53,11 @@ class Performer:
     timeout: float
     api_key: str = ""
 
-    async def perform(self, job: Any, observe: Observer = unobserved) -> dict[str, Any]:
+    async def perform(self, job: Any, observe: Observer = unobserved, *, room: float = float("inf")) -> dict[str, Any]:
         """The answer to a job that went well. Raises ComfyportError for one that did not, JobTimedOut at its deadline.
 
-        `observe` hears how far it is. Cancelling this takes the job out of ComfyUI.
+        `observe` hears how far it is. Cancelling this takes the job out of ComfyUI. `room` is how many bytes the answer
+        may have where it shares the worker's limit with others.
         """
         request = parse(job)
         limit = request.timeout or self.timeout
@@ -64,7 +65,7 @@ class Performer:
         try:
             with self.leftovers.after_job() as hold:
                 async with deadline:
-                    return await self._steps(request, timings, shielded(observe), hold)
+                    return await self._steps(request, timings, shielded(observe), hold, room)
         except TimeoutError:
             # A disk behind a network may raise one as well.
             if not deadline.expired():
@@ -74,7 +75,9 @@ class Performer:
                 raise ComfyUIUnreachable(self.comfyui.url, reason) from None
             raise JobTimedOut(limit) from None
 
-    async def _steps(self, request: Request, timings: Timings, observe: Observer, hold: Hold) -> dict[str, Any]:
+    async def _steps(
+        self, request: Request, timings: Timings, observe: Observer, hold: Hold, room: float
+    ) -> dict[str, Any]:
         await self.deliverer.check(request)
         workflow = well_formed(with_values(well_formed(request.workflow), request.values))
         async with AsyncExitStack() as stack:
@@ -100,7 +103,7 @@ class Performer:
             raise NoOutputs(execution.prompt_id, left_out)
         with timings.phase("outputs"):
             collected = await outputs.collect(execution.outputs, self._wanted(execution, request), self.storage)
-            lists = await self.deliverer.deliver(collected, request)
+            lists = await self.deliverer.deliver(collected, request, room)
         return answer(lists, (*left_out, *collected.problems), timings)
 
     async def _checked(self, workflow: Workflow, observe: Observer) -> Workflow:

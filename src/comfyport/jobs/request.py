@@ -77,9 +77,7 @@ class Request:
 
 def parse(job: Any) -> Request:
     """Reads a job. Raises InvalidJob."""
-    if not isinstance(job, Mapping):
-        raise InvalidJob('A job must be an object such as {"input": {"workflow": {…}}}')
-    given = _input(job.get("input"))
+    given = given_input(job)
     return Request(
         id=str(job.get("id") or ""),
         workflow=_workflow(given.get("workflow")),
@@ -93,7 +91,11 @@ def parse(job: Any) -> Request:
     )
 
 
-def _input(given: Any) -> Mapping[str, Any]:
+def given_input(job: Any) -> Mapping[str, Any]:
+    """What stands under `input`. Raises InvalidJob."""
+    if not isinstance(job, Mapping):
+        raise InvalidJob('A job must be an object such as {"input": {"workflow": {…}}}')
+    given = job.get("input")
     if given is None:
         raise InvalidJob("Please provide input")
     if isinstance(given, str):

@@ -15,6 +15,7 @@ from comfyport.errors import (
     ComfyportError,
     IdempotencyKeyReused,
     InvalidJob,
+    InvalidParameters,
     JobUnknown,
     MethodNotAllowed,
     NotOffered,
@@ -34,6 +35,7 @@ LARGE_BYTES = 1 << 20
 METHODS = ("GET", "HEAD", "POST")
 STATUS_CODES: dict[type[ComfyportError], int] = {
     InvalidJob: 400,
+    InvalidParameters: 400,
     RequestError: 400,
     Unauthorized: 401,
     JobUnknown: 404,

@@ -12,12 +12,13 @@ from fastapi.security import HTTPBearer
 from comfyport import __version__
 from comfyport.environment import Secret
 from comfyport.errors import ResultDropped, Unauthorized
-from comfyport.serve import overview, reading, schema, status_page, stream
+from comfyport.recipes.book import Recipes
+from comfyport.serve import overview, reading, recipes, schema, status_page, stream
 from comfyport.serve.answers import Answer, answer_errors, encoded
 from comfyport.serve.job import Job
 from comfyport.serve.overview import NOTHING, Sources
 from comfyport.serve.queue import Queue
-from comfyport.serve.schema import refusals
+from comfyport.serve.schema import Key, refusals
 from comfyport.settings import Settings
 
 # RunPod's default for /runsync; its longest `?wait=` is 5 min.
@@ -48,9 +49,6 @@ class Scraped(Protocol):
 
 
 Status = Callable[[], Awaitable[WorkerStatus]]
-Key = Annotated[
-    str, Header(alias="Idempotency-Key", description="The same key and body again give the same job again.")
-]
 Wait = Annotated[int, Query(ge=0, le=LONGEST_WAIT_MILLISECONDS, description="Milliseconds.")]
 STATE: dict[int | str, dict[str, Any]] = {200: {"model": schema.JobState}}
 
@@ -60,14 +58,18 @@ def build(
     *,
     status: Status,
     settings: Settings,
+    offered: Recipes,
     metrics: Scraped,
     sources: Sources = NOTHING,
 ) -> FastAPI:
-    """The application. `status` tells of the workers behind `queue`; `sources`: what the page asks for beside jobs."""
+    """The application; the recipes that are `offered` have routes of their own.
+
+    `status` tells of the workers behind `queue`; `sources` is what the status page asks for beside jobs.
+    """
     app = FastAPI(title="comfyport", version=__version__, summary="ComfyUI as an API.", description=DESCRIPTION)
     guarded = [Depends(_key_guard(settings.api_key))]
     health = _health(queue, status)
-    routers = [_sending(queue, settings), _jobs(queue), _metrics(metrics)]
+    routers = [_sending(queue, settings), recipes.build(offered, queue, settings), _jobs(queue), _metrics(metrics)]
     if settings.status_page:
         app.include_router(status_page.router())
         routers.append(overview.router(queue, sources))
@@ -81,10 +83,10 @@ def build(
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"),
-            expose_headers=("Retry-After",),
+            expose_headers=("Retry-After", "X-Job-Id"),
         )
     answer_errors(app)
-    schema.describe(app)
+    schema.describe(app, (schema.JobRequest, *(recipe.request for recipe in offered)))
     return app
 
 
@@ -107,7 +109,7 @@ def _sending(queue: Queue, settings: Settings) -> APIRouter:
         )
         return await queue.submit(sent)
 
-    described: Any = {"openapi_extra": {"requestBody": schema.REQUEST_BODY}, "responses": STATE}
+    described: Any = {"openapi_extra": {"requestBody": schema.body_of(schema.JobRequest)}, "responses": STATE}
 
     @router.post("/run", **described)
     async def run(request: Request, key: Key = "") -> Response:

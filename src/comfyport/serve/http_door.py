@@ -82,8 +82,14 @@ async def _serve(host: Host, settings: Settings, listening: socket.socket, log: 
         observers = (metrics.job_ended, webhooks.job_ended, worn_out.job_ended)
         queue = LocalQueue(host.run, shelf, size=settings.queue_size, on_end=observers)
         metrics.watch_queue(queue.gauges)
-        sources = Sources(log, host.choices)
-        app = http_app.build(queue, status=lambda: _status(host), settings=settings, metrics=metrics, sources=sources)
+        app = http_app.build(
+            queue,
+            status=lambda: _status(host),
+            settings=settings,
+            offered=host.worker.recipes,
+            metrics=metrics,
+            sources=Sources(log, host.choices),
+        )
         async with _listening(app, listening) as serving:
             async with _working(queue, started) as working:
                 error = await _end(_failure(host, started, worn_out), serving.task, working)

@@ -1,4 +1,4 @@
-"""Reads what a client sends to `/run` and `/runsync`: everything beside the job itself, which `jobs/` reads."""
+"""Reads what a client sends: to `/run` and `/runsync` everything beside the job itself, which `jobs/` reads."""
 
 import hashlib
 import json
@@ -9,9 +9,11 @@ from starlette.requests import ClientDisconnect
 
 from comfyport.errors import BodyTooLarge, InvalidJob
 from comfyport.jobs import addresses
+from comfyport.recipes.recipe import Recipe
 from comfyport.serve.job import Submission
 
 EXPECTED = 'The request must be JSON (Content-Type: application/json) such as {"input": {"workflow": {…}}}'
+PARAMETERS_EXPECTED = "The request must be JSON (Content-Type: application/json), an object with the parameters of"
 # RunPod's longest, for both of its times.
 WEEK_MILLISECONDS = 7 * 24 * 3_600_000
 LONGEST_KEY = 255
@@ -37,6 +39,22 @@ async def submission(request: Request, *, key: str, limit: int, private: bool) -
     )
 
 
+async def parameters(request: Request, recipe: Recipe, *, key: str, limit: int) -> Submission:
+    """The job that a request to a recipe's own route makes; its body is the parameters, of at most `limit` bytes.
+
+    Raises BodyTooLarge, InvalidJob, InvalidParameters.
+    """
+    raw = await _body(request, limit)
+    given = _object(request, raw, f"{PARAMETERS_EXPECTED} {recipe.name}")
+    recipe.read(given)
+    return Submission(
+        input={"recipe": recipe.name, "parameters": given},
+        key=_key(key),
+        digest=hashlib.sha256(recipe.name.encode() + b" " + raw).hexdigest(),
+        size=len(raw),
+    )
+
+
 async def _body(request: Request, limit: int) -> bytes:
     announced = request.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -53,16 +71,23 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 def _parsed(request: Request, raw: bytes) -> dict[str, Any]:
+    body = _object(request, raw, EXPECTED)
+    if body.get("input") is None:
+        raise InvalidJob(f"{EXPECTED}: it has no 'input'")
+    return body
+
+
+def _object(request: Request, raw: bytes, expected: str) -> dict[str, Any]:
     # Any other type could be sent by a page of another origin without asking first.
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
-        raise InvalidJob(EXPECTED)
+        raise InvalidJob(expected)
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidJob(f"{EXPECTED}: {reason[:200]}") from None
-    if not isinstance(body, dict) or body.get("input") is None:
-        raise InvalidJob(f"{EXPECTED}: it has no 'input'")
+        raise InvalidJob(f"{expected}: {reason[:200]}") from None
+    if not isinstance(body, dict):
+        raise InvalidJob(f"{expected}: it is no object")
     return body
 
 

@@ -4,12 +4,16 @@ The job is read by `jobs/request.py`, everything around it by `reading.py`; what
 those do with it.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
+Key = Annotated[
+    str, Header(alias="Idempotency-Key", description="The same key and body again give the same job again.")
+]
 Base64 = Annotated[str, Field(description="Base64, a data URI, or an https address.")]
 WORKFLOW = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 512, "height": 512, "batch_size": 1, "color": 255}},
@@ -42,7 +46,13 @@ class OutputWish(BaseModel):
 class JobInput(BaseModel):
     """The job itself. It may also be this object as a JSON string."""
 
-    workflow: dict[str, Any] = Field(description="ComfyUI's API format: 'Export (API)'.", examples=[WORKFLOW])
+    workflow: dict[str, Any] | None = Field(
+        None, description="ComfyUI's API format: 'Export (API)'.", examples=[WORKFLOW]
+    )
+    recipe: str | None = Field(
+        None, description="The name of a recipe, in place of `workflow`, `images`, `files` and `set`; see `/recipes`."
+    )
+    parameters: dict[str, Any] = Field({}, description="What the recipe takes.")
     images: list[InputImage] = []
     files: list[InputFile] = []
     set: dict[str, Any] = Field(
@@ -114,6 +124,24 @@ class Pieces(BaseModel):
     stream: list[dict[str, Any]] = Field(examples=[[{"output": {"type": "progress", "step": 3, "steps": 20}}]])
 
 
+class RecipeShown(BaseModel):
+    """A recipe: where it is served, the groups of models that it needs, and its forms as JSON Schema."""
+
+    name: str
+    title: str
+    description: str
+    routes: list[str]
+    models: list[str]
+    parameters: dict[str, Any]
+    answer: dict[str, Any]
+
+
+class RecipeList(BaseModel):
+    """All recipes of this endpoint."""
+
+    recipes: list[RecipeShown]
+
+
 class Purged(BaseModel):
     """How many waiting jobs were cancelled."""
 
@@ -164,10 +192,10 @@ class Health(BaseModel):
     status: dict[str, Any]
 
 
-REQUEST_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobRequest"}}},
-}
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The request's body of a route that reads it itself; `describe` must be told of `model`."""
+    form = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"required": True, "content": {"application/json": {"schema": form}}}
 
 
 def refusals(**meanings: str) -> dict[int | str, dict[str, Any]]:
@@ -175,8 +203,8 @@ def refusals(**meanings: str) -> dict[int | str, dict[str, Any]]:
     return {int(name[1:]): {"model": Failure, "description": meaning} for name, meaning in meanings.items()}
 
 
-def describe(app: FastAPI) -> None:
-    """Makes `/openapi.json` of `app` tell of the request's body too, which its routes read themselves."""
+def describe(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> None:
+    """Makes `/openapi.json` of `app` tell of the requests' bodies too, which its routes read themselves."""
 
     # FastAPI's documented way to extend the document.
     def openapi() -> dict[str, Any]:
@@ -188,10 +216,11 @@ def describe(app: FastAPI) -> None:
                 description=app.description,
                 routes=app.routes,
             )
-            body = JobRequest.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = document["components"]["schemas"]
-            schemas |= body.pop("$defs")
-            schemas["JobRequest"] = body
+            for model in bodies:
+                body = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas |= body.pop("$defs", {})
+                schemas[model.__name__] = body
             _without_fastapis_own_refusals(document)
             app.openapi_schema = document
         return app.openapi_schema

@@ -63,16 +63,25 @@ class Deliverer:
         if wanted == "s3" or self._has_bucket(request):
             self._bucket(request)
 
-    async def deliver(self, outputs: Outputs, request: Request) -> dict[str, Any]:
-        """The lists of the answer by kind: `images`, `videos`, … Raises DeliveryFailed or AnswerTooLarge."""
+    @property
+    def answer_limit(self) -> int:
+        """Bytes that an answer may have."""
+        return self._means.answer_limit
+
+    async def deliver(self, outputs: Outputs, request: Request, room: float = float("inf")) -> dict[str, Any]:
+        """The lists of the answer by kind: `images`, `videos`, … Raises DeliveryFailed or AnswerTooLarge.
+
+        `room` is what others have left of the answer, in bytes.
+        """
+        limit = max(0, int(min(room, self._means.answer_limit)))
         wanted = self._wanted(request)
         size = _size_in_answer(outputs)
-        way = self._way(size, request) if wanted == "auto" else wanted
-        if way == "base64" and size > self._means.answer_limit:
-            raise AnswerTooLarge(size, self._means.answer_limit)
+        way = self._way(size, request, limit) if wanted == "auto" else wanted
+        if way == "base64" and size > limit:
+            raise AnswerTooLarge(size, limit)
         lists = _lists(outputs, await self._placed(way, outputs, request))
-        if way != "base64" and (size := _bytes_of(lists, outputs)) > self._means.answer_limit:
-            raise AnswerTooLarge(size, self._means.answer_limit)
+        if way != "base64" and (size := _bytes_of(lists, outputs)) > limit:
+            raise AnswerTooLarge(size, limit)
         return lists
 
     def _wanted(self, request: Request) -> Delivery:
@@ -80,15 +89,15 @@ class Deliverer:
             return request.wish.delivery
         return "s3" if request.bucket else self._means.default
 
-    def _way(self, size: int, request: Request) -> Delivery:
+    def _way(self, size: int, request: Request, limit: int) -> Delivery:
         """The first of the answer, a bucket and the volume that will do. Raises AnswerTooLarge."""
-        if size <= self._means.answer_limit:
+        if size <= limit:
             return "base64"
         if self._has_bucket(request):
             return "s3"
         if self._means.volume and not volume.unusable(self._means.volume):
             return "volume"
-        raise AnswerTooLarge(size, self._means.answer_limit)
+        raise AnswerTooLarge(size, limit)
 
     async def _placed(self, way: Delivery, outputs: Outputs, request: Request) -> list[tuple[str, str]]:
         """For each file the `type` and the `data` of its item."""

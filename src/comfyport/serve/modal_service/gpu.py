@@ -18,7 +18,7 @@ def boot(*, snapshot: bool) -> None:
 def start(volume: Any) -> None:
     """Starts the rest of this container's worker and returns when jobs may be taken. Raises ComfyportError."""
     logs.configure(Settings.load().log_level)
-    # A memory snapshot may be older than what the Volume has now, and a custom node may keep a file of it open.
+    # Others may have committed since the mount, or since a memory snapshot.
     sharing.reload(volume)
     worker = host.shared()
     asyncio.run(worker.wait_ready())

@@ -32,8 +32,9 @@ def show(outcome: dict[str, Any]) -> None:
 
 def add_models(chore: Any, requests: Sequence[dict[str, Any]], *, lock: Path, restart: bool | None) -> None:
     """Adds models to the Volume and to the lock in this folder, and offers to have the app see them."""
-    outcome = chore.remote("add_models", {"requests": list(requests), "lock": text_of(lock, "models")})
-    keep(lock, outcome)
+    text = text_of(lock, "models")
+    outcome = chore.remote("add_models", {"requests": list(requests), "lock": text})
+    keep(lock, text, outcome)
     for line in outcome["lines"]:
         say(line)
     if outcome["changed"]:
@@ -54,8 +55,9 @@ def add_list(chore: Any, file: Path, *, groups: Sequence[str], lock: Path, resta
 
 def add_nodes(chore: Any, names: Sequence[str], ref: str, *, lock: Path, entry: Path, restart: bool | None) -> None:
     """Adds custom nodes to the lock in this folder, and offers to deploy the app with them."""
-    outcome = chore.remote("add_nodes", {"names": list(names), "ref": ref, "lock": text_of(lock, "nodes")})
-    keep(lock, outcome)
+    text = text_of(lock, "nodes")
+    outcome = chore.remote("add_nodes", {"names": list(names), "ref": ref, "lock": text})
+    keep(lock, text, outcome)
     show(outcome)
     say("Custom nodes are part of the image: the app has them after a deployment, which builds its last layers.")
     command = [sys.executable, "-m", "modal", "deploy", *_environment(), str(entry)]
@@ -68,7 +70,7 @@ def delete_model(chore: Any, name: str, *, lock: Path, yes: bool, restart: bool 
     show(chore.remote("find_model", {"name": name, "lock": text}))
     agree("Remove that?", yes)
     outcome = chore.remote("delete_model", {"name": name, "lock": text})
-    keep(lock, outcome)
+    keep(lock, text, outcome)
     show(outcome)
     offer_restart(restart)
 
@@ -103,16 +105,22 @@ def words(text: str) -> list[str]:
 
 def text_of(lock: Path, what: str) -> str:
     """The text of a lock, of an empty one if there is none."""
-    return lock.read_text(encoding="utf-8") if lock.exists() else EMPTY % what
+    return lock.read_bytes().decode("utf-8") if lock.exists() else EMPTY % what
 
 
-def keep(lock: Path, outcome: dict[str, Any]) -> None:
-    """Writes the lock if it has changed, whole or not at all."""
-    if outcome["lock"] is None or outcome["lock"] == (lock.read_text(encoding="utf-8") if lock.exists() else None):
+def keep(lock: Path, before: str, outcome: dict[str, Any]) -> None:
+    """Writes what a chore has made of the lock, whole or not at all, unless somebody has changed it since `before`."""
+    if outcome["lock"] in (None, before):
+        return
+    if lock.exists() and lock.read_bytes().decode("utf-8") != before:
+        outcome["ok"] = False
+        outcome["lines"].append(
+            f"{lock} was changed by somebody else meanwhile. Run the command again to have it noted."
+        )
         return
     part = lock.with_name(f".{lock.name}.{uuid.uuid4().hex}")
     try:
-        part.write_text(outcome["lock"], encoding="utf-8")
+        part.write_bytes(outcome["lock"].encode("utf-8"))
         part.replace(lock)
     finally:
         part.unlink(missing_ok=True)

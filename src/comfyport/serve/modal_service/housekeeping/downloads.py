@@ -74,13 +74,12 @@ def fetch_batch(volume: Any, lock: str) -> Result:
         return _sync(lock)
 
 
-def run_json(room: str, command: str, *arguments: str) -> tuple[int, Any]:
+def run_json(room: str, command: str, *arguments: str, groups: str | None = None) -> tuple[int, Any]:
     """Runs `comfyport ROOM COMMAND --json`: its exit status, and what it printed, None if that is no JSON.
 
-    Its progress goes to the container's log.
+    `groups` stands for MODEL_GROUPS if it is given. The command's progress goes to the container's log.
     """
-    # The entries have been chosen already.
-    environ = {name: value for name, value in os.environ.items() if name != "MODEL_GROUPS"}
+    environ = os.environ if groups is None else {**os.environ, "MODEL_GROUPS": groups}
     line = [sys.executable, "-m", "comfyport", room, command, "--json", *arguments]
     done = subprocess.run(line, env=environ, stdout=subprocess.PIPE, text=True, check=False)
     try:
@@ -111,7 +110,7 @@ def _sync(lock: str) -> Result:
     with tempfile.TemporaryDirectory(prefix="comfyport-") as folder:
         file = Path(folder, "models.lock.json")
         file.write_text(lock, encoding="utf-8")
-        status, document = run_json("models", "sync", "--lock", str(file))
+        status, document = run_json("models", "sync", "--lock", str(file), groups="")
     if document is None:
         return {"models": [], "problem": f"`comfyport models sync` ended with {status}; its log says why."}
     return {"models": document["models"], "problem": ""}

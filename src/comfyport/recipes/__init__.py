@@ -1,0 +1,1 @@
+"""Recipes: a workflow with named parameters becomes an endpoint of its own, the same behind every door."""
