@@ -33,6 +33,7 @@ class Options:
 
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    own_ports: Sequence[str] = ()
     volumes: Mapping[str, Path] = field(default_factory=dict)
     proxy_tokens: Mapping[str, str] = field(default_factory=dict)
     environments: Sequence[str] = ("main",)
@@ -204,6 +205,7 @@ class ControlPlane:
             definition = api_pb2.Function.FromString(definition.SerializeToString())
             definition.is_checkpointing_function = True
         variables |= {"MODAL_IMAGE_ID": definition.image_id, "MODAL_ENVIRONMENT": app.environment}
+        ports = {name: str(self._free_port()) for name in self._options.own_ports}
         return Layout(
             arguments=api_pb2.ContainerArguments(
                 task_id=task_id,
@@ -217,7 +219,7 @@ class ControlPlane:
             ),
             files=[file for mount_id in definition.mount_ids for file in self.mounts.by_id[mount_id]],
             volumes=mounts,
-            variables={**variables, **self._options.env},
+            variables={**variables, **self._options.env, **ports},
         )
 
     def _layout_objects(self, app: App) -> list[Any]:

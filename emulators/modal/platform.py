@@ -34,6 +34,7 @@ class ModalEmulator:
 
     secrets: values of the named Secrets, `{"name": {"KEY": "value"}}`; other names are not found.
     env: variables that every container gets, on top of everything else.
+    own_ports: variables that give each container a free port of its own; the network of all is this machine's.
     volumes: folders on disk to use for named Volumes; others live in a temporary folder.
     proxy_tokens: accepted Modal-Key to Modal-Secret, for `requires_proxy_auth`.
     environments: those of the workspace; the first is its default.
@@ -51,6 +52,7 @@ class ModalEmulator:
         *,
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         env: Mapping[str, str] | None = None,
+        own_ports: Sequence[str] = (),
         volumes: Mapping[str, Path] | None = None,
         proxy_tokens: Mapping[str, str] | None = None,
         environments: Sequence[str] = ("main",),
@@ -65,6 +67,7 @@ class ModalEmulator:
         self._options = Options(
             secrets=secrets or {},
             env=env or {},
+            own_ports=own_ports,
             volumes={name: Path(folder).absolute() for name, folder in (volumes or {}).items()},
             proxy_tokens=proxy_tokens or {},
             environments=environments,

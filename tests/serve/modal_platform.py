@@ -11,7 +11,8 @@ from typing import Any
 import requests
 
 from emulators.modal import ModalEmulator
-from tests.conftest import EMULATOR, ROOT, TINY_CHECKPOINT, free_port, write_lock
+from emulators.modal.platform import may_isolate
+from tests.conftest import EMULATOR, ROOT, TINY_CHECKPOINT, write_lock
 
 KEY = {"Authorization": "Bearer modal-key"}
 SECRETS = {"comfyport": {"COMFYPORT_API_KEY": "modal-key"}}
@@ -72,11 +73,16 @@ def deployment(
     image = {
         "COMFYPORT_DEVICE": "cpu",
         "COMFYPORT_LOCK": str(write_lock(folder / "models.lock.json")),
-        "COMFYPORT_RUN_DIR": str(folder / "run"),
+        # One that leaves is still there when the next one starts, and must not clear its files away.
+        "COMFYPORT_RUN_DIR": "/root/run" if may_isolate() else str(folder / "run"),
         "COMFYUI_DIR": str(EMULATOR),
-        "COMFYUI_PORT": str(free_port()),
     }
-    given: dict[str, Any] = {"secrets": SECRETS, "volumes": {"comfyport-models": folder / "volume"}, **options}
+    given: dict[str, Any] = {
+        "secrets": SECRETS,
+        "volumes": {"comfyport-models": folder / "volume"},
+        "own_ports": ["COMFYUI_PORT"],
+        **options,
+    }
     with ModalEmulator(env=image | (env or {}), **given) as platform:
         done = client(platform, "-m", "modal", "deploy", str(ROOT / "modal_entry.py"), **(deploy or {}))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -44,22 +44,17 @@ class Terms:
         """The form in which they travel."""
         return asdict(self)
 
-    def limit(self) -> PolicyExceeded | None:
-        """The policy that will end the job first."""
-        policies = {"executionTimeout": self.execution_timeout, "ttl": self.ttl}
-        limits = [(self._left(name, seconds), name, seconds) for name, seconds in policies.items() if seconds]
+    def limit(self) -> tuple[float, PolicyExceeded] | None:
+        """Seconds until a policy ends the job, and that policy; not above 0 for a job that has waited too long."""
+        limits = []
+        if self.execution_timeout is not None:
+            limits.append((self.execution_timeout, "executionTimeout", self.execution_timeout))
+        if self.ttl is not None:
+            limits.append((self.queued_at + self.ttl - time.time(), "ttl", self.ttl))
         if not limits:
             return None
-        _, name, seconds = min(limits)
-        return PolicyExceeded(name, seconds=seconds)
-
-    def seconds_left(self) -> float | None:
-        """Seconds until that; not above 0 for a job that has waited too long."""
-        limit = self.limit()
-        return None if limit is None else self._left(limit.details["policy"], limit.details["seconds"])
-
-    def _left(self, policy: str, seconds: float) -> float:
-        return self.queued_at + seconds - time.time() if policy == "ttl" else seconds
+        left, policy, seconds = min(limits)
+        return left, PolicyExceeded(policy, seconds=seconds)
 
 
 async def answer(job: Json, *, app: str, volume: Any, notify: Any, observe: Observer = unobserved) -> Json:
@@ -80,10 +75,12 @@ async def answer(job: Json, *, app: str, volume: Any, notify: Any, observe: Obse
         given = {key: value for key, value in job.items() if key != "terms"}
         result = await _within(terms, host, {**given, "id": job_id}, both)
     await sharing.keep_outputs(volume, result)
-    await _afterwards(ledger, job_id, terms, notify, went_well="error" not in result)
-    if result.pop("refresh_worker", False):
-        logger.info("this container takes no more jobs, as its worker asks")
-        await modal.experimental.stop_fetching_inputs.aio()
+    refresh = result.pop("refresh_worker", False)
+    try:
+        await _afterwards(ledger, job_id, terms, notify, refresh=refresh, went_well="error" not in result)
+    except (EndpointFailed, modal.exception.Error) as error:
+        # The job is done: that nobody can be told of it does not make it fail.
+        logger.error("the end of job %s could not be passed on: %s", job_id, error)
     return result
 
 
@@ -103,29 +100,34 @@ async def events(job: Json, *, app: str, volume: Any, notify: Any) -> AsyncItera
         yield {"type": "result", "output": await running}
     finally:
         running.cancel()
+        await asyncio.wait({running})
 
 
 async def _within(terms: Terms, host: Host, job: Json, observe: Observer) -> Json:
     """The worker's answer, or that a policy ended the job."""
-    exceeded, seconds = terms.limit(), terms.seconds_left()
-    if exceeded is None:
+    limit = terms.limit()
+    if limit is None:
         return await host.run(job, observe)
-    limit = asyncio.timeout(seconds)
+    left, exceeded = limit
+    deadline = asyncio.timeout(left)
     try:
-        async with limit:
-            return await host.run(job, observe)
+        if left > 0:
+            async with deadline:
+                return await host.run(job, observe)
     except TimeoutError:
-        if not limit.expired():
+        if not deadline.expired():
             raise
-        return exceeded.as_answer()
+    return exceeded.as_answer()
 
 
-async def _afterwards(ledger: Ledger, job_id: str, terms: Terms, notify: Any, *, went_well: bool) -> None:
-    """Does what a job's end asks for; that it fails does not make the job fail."""
-    try:
-        if terms.kept and went_well:
-            await ledger.drop_input(job_id)
-        if terms.webhook:
-            await notify.spawn.aio(job_id, terms.webhook)
-    except (EndpointFailed, modal.exception.Error) as error:
-        logger.error("the end of job %s could not be passed on: %s", job_id, error)
+async def _afterwards(
+    ledger: Ledger, job_id: str, terms: Terms, notify: Any, *, refresh: bool, went_well: bool
+) -> None:
+    """Does what a job's end asks for. Raises EndpointFailed, or an error of Modal's."""
+    if terms.webhook:
+        await notify.spawn.aio(job_id, terms.webhook)
+    if refresh:
+        logger.info("this container takes no more jobs, as its worker asks")
+        await modal.experimental.stop_fetching_inputs.aio()
+    if terms.kept and went_well:
+        await ledger.drop_input(job_id)
