@@ -1,4 +1,4 @@
-"""What may stand between a downloader and a server: a forward proxy, and an end of TLS. Both only pass bytes on."""
+"""What may stand between a client and a server: a tunnel, a forward proxy, an end of TLS. All only pass bytes on."""
 
 import asyncio
 import ssl
@@ -68,6 +68,25 @@ class TlsFront(_Relay):
     def __init__(self, tls: ssl.SSLContext, port: int) -> None:
         super().__init__(tls)
         self._behind = port
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _join(reader, writer, *await self._reach(self._behind))
+
+
+class Tunnel(_Relay):
+    """Passes connections on to a server's port, until they are cut; new ones may come."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._behind = port
+
+    def cut(self) -> None:
+        """Breaks every connection off, as a network does that goes away for a moment."""
+        self._loop.call_soon_threadsafe(self._abort)
+
+    def _abort(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _join(reader, writer, *await self._reach(self._behind))

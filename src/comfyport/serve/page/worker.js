@@ -18,6 +18,8 @@ export function show(health) {
 
 /** What a person wants to know first. */
 function state({ jobs, workers, status: { comfyui, models } }) {
+	// Without a board (on Modal) the door is always open, and workers come with the jobs.
+	if (!comfyui && !models) return jobs.inProgress || jobs.inQueue ? ["Working", "busy"] : ["Ready", "good"];
 	if (comfyui?.state === "failed") return ["ComfyUI cannot run", "bad"];
 	if (workers.ready && (jobs.inProgress || jobs.inQueue)) return ["Working", "busy"];
 	if (workers.ready && comes(models)) return ["Ready, models are coming", "busy"];
