@@ -40,8 +40,6 @@ volume = modal.Volume.from_name(settings.volume, create_if_missing=True, version
 secret = modal.Secret.from_name(settings.secret, required_keys=[] if settings.proxy_auth else ["COMFYPORT_API_KEY"])
 common: dict[str, Any] = {"image": image, "secrets": [secret], "timeout": settings.timeout}
 common |= deployment.placement(settings)
-
-
 if modal.is_local() and (warning := deployment.cost_warning(settings)):
     logging.getLogger("comfyport").warning(warning)
 

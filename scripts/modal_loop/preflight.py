@@ -116,12 +116,13 @@ def _secret(target: Target) -> Iterator[Finding]:
     if not _holds(target):
         yield fail("secret", f"{name} does not exist in {target.environment}.", make)
         return
-    missing = [key for key in REQUIRED_KEYS if not _holds(target, key)]
+    required = () if target.settings.proxy_auth else REQUIRED_KEYS
+    missing = [key for key in required if not _holds(target, key)]
     if missing:
         advice = f"Add it on https://modal.com/secrets, or make the Secret anew: {make} --force"
         yield fail("secret", f"{name} lacks {', '.join(missing)}.", advice)
         return
-    yield ok("secret", f"{name}, with {', '.join(REQUIRED_KEYS)}")
+    yield ok("secret", f"{name}, with {', '.join(required)}" if required else f"{name}; Modal guards the door")
     for kind, key in SOURCE_KEYS.items():
         if kind in _source_kinds() and not _holds(target, key):
             yield note("secret", f"{name} has no {key}: gated and private files of {kind} cannot be fetched.")

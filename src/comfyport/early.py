@@ -83,8 +83,8 @@ class Early:
     def _made(self, settings: Settings, environ: Mapping[str, str], launch: Launch) -> Supervised:
         downloads = settings.download_on_startup
         volume = wiring.volume(settings)
-        entries = amendments.choose(settings.lock, volume, settings.model_groups) if downloads else ()
         volume.make_folders()
+        entries = amendments.choose(settings.lock, volume, settings.model_groups) if downloads else ()
         made = wiring.comfyui(
             settings,
             dict(environ),

@@ -20,7 +20,7 @@ def test_the_recipes_are_listed_with_routes_parameters_and_models():
     table, document = listed(RECIPES), json.loads(listed(RECIPES, "--json").stdout)
 
     assert (table.returncode, document["ok"]) == (0, True)
-    assert all(word in table.stdout for word in ("multi-view", "/api/generate", "perspectives", "qwen-image-edit"))
+    assert all(word in table.stdout for word in ("multi-view", "/api/generate", "perspectives", "sd15"))
     assert [recipe["name"] for recipe in document["recipes"]] == ["image-edit", "multi-view", "text-to-image"]
     assert document["recipes"][1]["routes"] == ["/recipes/multi-view", "/api/generate"]
 

@@ -1,5 +1,6 @@
 """The commands of a document: what stands in its ```sh blocks, a statement at a time."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def commands(document: str) -> list[Command]:
     found: list[Command] = []
     inside, begun, at = False, "", 0
     for number, line in enumerate((ROOT / document).read_text().splitlines(), start=1):
-        stripped = line.strip()
+        stripped = line if _is_open(begun) else line.strip()
         if stripped.startswith("```"):
             inside = stripped == "```sh"
             continue
@@ -35,6 +36,18 @@ def commands(document: str) -> list[Command]:
         if begun.endswith("\\"):
             begun = begun[:-1]
             continue
+        if _is_open(begun):
+            begun += "\n"
+            continue
         found.append(Command(document, at, begun))
         begun = ""
     return found
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quotation in it has no end yet."""
+    try:
+        shlex.split(text, comments=True)
+    except ValueError:
+        return True
+    return False

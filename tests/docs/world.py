@@ -53,7 +53,12 @@ def services(folder: Path) -> Iterator[World]:
     """A worker, and every service that has an emulator; its folder has a lock and no project yet."""
     with ExitStack() as stack:
         hub = stack.enter_context(
-            HubEmulator(quickstart_repos(), civitai=quickstart_civitai(), files=quickstart_files(), tokens=["hf_..."])
+            HubEmulator(
+                quickstart_repos(),
+                civitai=quickstart_civitai(),
+                files=quickstart_files(),
+                tokens=["hf_...", "hf_your_token"],
+            )
         )
         registry = stack.enter_context(RegistryEmulator(REGISTRY))
         rest = stack.enter_context(RestEmulator("rpa_test"))

@@ -21,7 +21,7 @@ from tests.conftest import EMULATOR, ROOT, free_port, write_lock
 
 BUILT_FROM = (
     *("Dockerfile", "LICENSE", "README.md", "pyproject.toml", "nodes.lock.json", "modal_entry.py"),
-    *("image", "src", "emulators", "scripts"),
+    *("image", "src", "emulators", "recipes", "scripts"),
 )
 SECRETS = {"COMFYPORT_API_KEY": "modal-key-8f3a", "HF_TOKEN": "hf_never_shown", "CIVITAI_TOKEN": "civitai_never_shown"}
 VOLUME = "comfyport-models"

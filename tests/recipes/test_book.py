@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from comfyport.comfyui.needs import is_model_file, model_files
 from comfyport.errors import InvalidRecipe
+from comfyport.models import lock
 from comfyport.recipes import book
 from comfyport.settings import Settings
 from tests.conftest import ROOT, Container, container_environ, write_lock
@@ -177,3 +179,17 @@ def test_the_shipped_recipes_are_in_the_image_and_named_in_the_docs():
     assert names == ["image-edit", "multi-view", "text-to-image"]
     assert "\nCOPY recipes /recipes\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert all(f"`{name}`" in documented for name in names)
+
+
+def test_the_groups_that_a_shipped_recipe_names_have_every_model_of_its_workflow():
+    shipped = lock.load(ROOT / "models.lock.json")
+    for recipe in book.load([RECIPES]):
+        entries = shipped.choose(recipe.declared.models)
+        named = {file for file in model_files(recipe.workflow) if is_model_file(file.name)}
+
+        missing = [
+            file for file in named if not any(file.is_meant_by(entry.directory, entry.name) for entry in entries)
+        ]
+
+        assert named
+        assert missing == [], recipe.name

@@ -176,7 +176,7 @@ def test_recipes_are_listed_with_what_they_take_and_need(shared: Kitchen):
 
     assert set(listed) == {"image-edit", "multi-view", "text-to-image"}
     assert listed["multi-view"]["routes"] == ["/recipes/multi-view", "/api/generate"]
-    assert listed["multi-view"]["models"] == ["qwen-image-edit"]
+    assert listed["multi-view"]["models"] == ["qwen-image-edit-bf16"]
     assert listed["text-to-image"]["parameters"]["required"] == ["prompt"]
     assert listed["text-to-image"]["parameters"]["properties"]["sampler"]["default"] == "euler"
     assert listed["image-edit"]["answer"]["properties"]["image"]["type"] == "string"

@@ -74,6 +74,7 @@ def test_a_workflow_runs_on_the_page_and_its_pictures_are_kept_on_the_volume(pla
 
     seen = asyncio.run(asyncio.wait_for(run(), 300))
 
+    asyncio.run(asyncio.wait_for(ended(platform), 300))
     assert seen[-1] == "execution_success"
     kept = platform.volume_dir("comfyport-models") / "comfyui"
     assert len(list((kept / "output").glob("*.png"))) == 1
@@ -154,12 +155,13 @@ def test_a_door_without_a_key_says_which_variable_it_wants(url: str):
 @pytest.mark.skipif("COMFYUI_DIR" not in os.environ, reason="the emulator of ComfyUI keeps no user's files")
 def test_a_workflow_that_is_saved_on_the_page_is_kept_on_the_volume(tmp_path: Path):
     image = image_environ(tmp_path, COMFYUI_DIR=os.environ.get("COMFYUI_DIR", ""))
-    with deployed(image, COMFYPORT_MODAL_UI="true") as platform:
+    with deployed(image, COMFYPORT_MODAL_UI="true", COMFYPORT_MODAL_UI_SCALEDOWN="2") as platform:
         url = platform.web_url("comfyport", "Page.*", "show")
         saved = requests.post(
             f"{url}/api/userdata/workflows%2Fa b.json", json={"nodes": []}, headers=PROXY, timeout=100
         )
         opened = requests.get(f"{url}/api/userdata/workflows%2Fa b.json", headers=PROXY, timeout=300)
+        asyncio.run(asyncio.wait_for(ended(platform), 300))
         kept = platform.volume_dir("comfyport-models") / "comfyui" / "user" / "default" / "workflows" / "a b.json"
 
         assert (saved.status_code, opened.json()) == (200, {"nodes": []})

@@ -23,6 +23,7 @@ DRIVER = """
 #include <string.h>
 int cuInit(unsigned flags) { return 0; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 8ul << 30; return 0; }
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Small GPU", length); return 0; }
 """
 
