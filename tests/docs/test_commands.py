@@ -36,8 +36,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def prepared(served: World, tmp_path: Path) -> World:
-    return with_project(served, tmp_path)
+def prepared(document: str, served: World, tmp_path: Path) -> Iterator[World]:
+    """The world in which a document's reader is: with a Secret on Modal, unless it has the reader make one."""
+    makes_one = any(command.text.startswith("modal secret create") for command in commands(document))
+    with with_project(served, tmp_path, has_secret=not makes_one) as made:
+        yield made
 
 
 def run_here(document: str) -> list[Command]:

@@ -21,12 +21,6 @@ from tests.nodes.conftest import NODE, commit, git
 
 KEY = "choose-one"
 QUICKSTART = ROOT / "examples" / "quickstart"
-EXTRAS = ("emulators", "emulators,runpod", "runpod")
-# The name by which scripts/setup.sh knows that it has been run with these extras.
-STAMP = """
-versions="$(cat requirements.lock pyproject.toml | cksum | tr ' ' -)"
-touch ".venv/.installed-$versions-$(echo "$1 " | tr -c '[:alnum:]\\n' _)"
-"""
 REGISTRY = {
     ("comfyui-kjnodes", "1.1.6"): {"__init__.py": NODE.encode()},
     ("comfyui-impact-pack", "1.2.3"): {"__init__.py": NODE.encode()},
@@ -63,7 +57,6 @@ def services(folder: Path) -> Iterator[World]:
         registry = stack.enter_context(RegistryEmulator(REGISTRY))
         rest = stack.enter_context(RestEmulator("rpa_test"))
         shutil.copy(QUICKSTART / "models.lock.json", folder)
-        modal = stack.enter_context(ModalEmulator(env=_image(folder, hub.url)))
         door = free_port()
         environ = container_environ(
             folder,
@@ -82,15 +75,18 @@ def services(folder: Path) -> Iterator[World]:
             "COMFYUI_PORT": str(free_port()),
             "COMFYPORT_RUN_DIR": str(folder / "other"),
         }
-        yield World(folder, environ | another | modal.environment(), _stands_for(door, rest.url))
+        yield World(folder, environ | another, _stands_for(door, rest.url))
 
 
-def with_project(served: World, home: Path) -> World:
-    """The same services, and below `home` a copy of the project that a document may do to what it wants."""
+@contextmanager
+def with_project(served: World, home: Path, *, has_secret: bool) -> Iterator[World]:
+    """The same services with a Modal of its own, and a copy of the project below `home` that commands may change."""
     place = home / "comfyport"
     _copy_project(place)
     own = {"HOME": str(home), "COMFYPORT_LOCK": str(place / "models.lock.json")}
-    return World(place, {**served.environ, **own}, served.stands_for)
+    secrets = {"comfyport": {"COMFYPORT_API_KEY": KEY}} if has_secret else {}
+    with ModalEmulator(secrets=secrets, env=_image(home, place, served.environ["HF_ENDPOINT"])) as modal:
+        yield World(place, {**served.environ, **own, **modal.environment()}, served.stands_for)
 
 
 def _copy_project(place: Path) -> None:
@@ -111,9 +107,6 @@ def _copy_project(place: Path) -> None:
     job = (ROOT / "examples" / "text-to-image" / "job.json").read_text()
     (place / "job.json").write_text(job)
     (place / "workflow.json").write_text(json.dumps(json.loads(job)["input"]["workflow"]))
-    # What is there holds all that these ask for: nothing is installed, and nothing under other tests' feet.
-    for extras in EXTRAS:
-        subprocess.run(["bash", "-c", STAMP, "bash", extras], cwd=place, check=True)
     # An answer that is an error is a failure of the command.
     (place.parent / ".curlrc").write_text("fail-with-body\nsilent\n")
     _write_repository(place.parent / "rgthree-comfy", place)
@@ -139,11 +132,11 @@ def _write_volume(root: Path) -> None:
     checkpoint.write_bytes(TINY_CHECKPOINT)
 
 
-def _image(folder: Path, hub: str) -> dict[str, str]:
+def _image(folder: Path, place: Path, hub: str) -> dict[str, str]:
     """The environment of a container on Modal, as the image would have it."""
     return {
         "COMFYPORT_DEVICE": "cpu",
-        "COMFYPORT_LOCK": str(folder / "models.lock.json"),
+        "COMFYPORT_LOCK": str(place / "models.lock.json"),
         "COMFYPORT_RUN_DIR": str(folder / "modal"),
         "COMFYUI_DIR": str(EMULATOR),
         "COMFYUI_PORT": str(free_port()),
