@@ -44,6 +44,7 @@ TABLE = (
     Elsewhere(r".* -m emulators\.modal .* -- scripts/modal-preflight\.sh", "tests/modal_loop/test_preflight.py"),
     Elsewhere(r"python -m emulators\.modal_builder .*", "tests/emulators/test_modal_builder.py"),
     Elsewhere(r"COMFYPORT_MODAL_SNAPSHOT=true modal deploy .*", "tests/serve/modal/test_snapshot.py"),
+    Elsewhere(r"python scripts/modal_page\.py .*", "tests/serve/modal/test_page.py"),
     Elsewhere(r"\S+/comfyport run \S+ --endpoint modal:.*", "tests/cli/test_run.py"),
     Elsewhere(r'export COMFYPORT_URL=.*|curl .*"\$COMFYPORT_URL/.*', "tests/serve/test_modal_face.py"),
     Elsewhere(r"comfyport models add (hf|civitai|url) .*", "tests/cli/test_models_add.py"),

@@ -17,7 +17,7 @@ SECONDS = 300
 # A server that a document starts in a terminal of its own.
 SERVER = " -m emulators."
 # What a command may end with beside 0: 3 is said of work that is left, and the doctor finds that torch is missing here.
-ENDS = {"comfyport doctor": "1 3"}
+ENDS = {"comfyport models": "3", "comfyport doctor": "1 3"}
 WAIT = """
 wait_for() {
 	for _ in $(seq 600); do
@@ -56,7 +56,8 @@ def script(place: World, listed: list[Command]) -> str:
         if SERVER in text:
             lines.append(f"{text} &\nwait_for {text.partition('--port ')[2].split()[0]}")
         else:
-            lines.append(f"{{ {text}\n}} || [[ ' {ENDS.get(text, '3')} ' == *\" $? \"* ]]")
+            allowed = next((ends for beginning, ends in ENDS.items() if text.startswith(beginning)), "")
+            lines.append(f"{{ {text}\n}} || [[ ' {allowed} ' == *\" $? \"* ]]")
     return "\n".join(lines)
 
 
