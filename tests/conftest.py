@@ -5,12 +5,13 @@ import base64
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,11 @@ TINY_CHECKPOINT = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    """A port that nothing listens on now, and that no connection gets meanwhile (Linux gives those from 32768 on)."""
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def installations() -> list[Any]:

@@ -1,9 +1,11 @@
 """The emulator as a program or a test holds it: an address for clients, and what they did."""
 
 import asyncio
+import contextlib
 import importlib.metadata
 import json
 import logging
+import secrets
 import shutil
 import socket
 import subprocess
@@ -237,11 +239,11 @@ class ModalEmulator:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nothing listens on, and that the kernel gives to no connection (Linux: from 32768 on)."""
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def may_isolate() -> bool:

@@ -69,13 +69,7 @@ def services(folder: Path) -> Iterator[World]:
         _write_volume(folder / "volume")
         worker = stack.enter_context(container((ROOT / "src" / "start.sh",), folder, {**environ, "PORT": str(door)}))
         worker.read_until("ComfyUI is ready")
-        # What a command starts is another container on the same volume.
-        another = {
-            "PORT": str(free_port()),
-            "COMFYUI_PORT": str(free_port()),
-            "COMFYPORT_RUN_DIR": str(folder / "other"),
-        }
-        yield World(folder, environ | another, _stands_for(door, rest.url))
+        yield World(folder, environ, _stands_for(door, rest.url))
 
 
 @contextmanager
@@ -83,7 +77,14 @@ def with_project(served: World, home: Path, *, has_secret: bool) -> Iterator[Wor
     """The same services with a Modal of its own, and a copy of the project below `home` that commands may change."""
     place = home / "comfyport"
     _copy_project(place)
-    own = {"HOME": str(home), "COMFYPORT_LOCK": str(place / "models.lock.json")}
+    # What a command starts is another container on the same volume.
+    own = {
+        "HOME": str(home),
+        "COMFYPORT_LOCK": str(place / "models.lock.json"),
+        "COMFYPORT_RUN_DIR": str(home / "run"),
+        "PORT": str(free_port()),
+        "COMFYUI_PORT": str(free_port()),
+    }
     secrets = {"comfyport": {"COMFYPORT_API_KEY": KEY}} if has_secret else {}
     with ModalEmulator(secrets=secrets, env=_image(home, place, served.environ["HF_ENDPOINT"])) as modal:
         yield World(place, {**served.environ, **own, **modal.environment()}, served.stands_for)

@@ -44,5 +44,5 @@ def ask(platform: ModalEmulator, code: str) -> Any:
 def _run(platform: ModalEmulator, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | platform.environment() | {"COLUMNS": "200"}
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=100
     )

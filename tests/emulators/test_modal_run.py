@@ -116,6 +116,21 @@ def test_a_failing_input_is_tried_again_as_often_as_the_function_asks(deployed):
     assert answer == 3
 
 
+# A container that has taken a call and not begun it does not hear that it is cancelled (the runtime of modal 1.6.4).
+CANCELLED = """
+def cancelled(call):
+    for _ in range(10):
+        call.cancel()
+        try:
+            call.get(timeout=4)
+        except TimeoutError:
+            continue
+        except modal.exception.RemoteError:
+            return True
+        return False
+"""
+
+
 def test_a_spawned_call_is_polled_and_cancelled_by_its_id(deployed):
     code = """
 call_id = modal.Cls.from_name("sample", "Worker")().wait.spawn().object_id
@@ -124,30 +139,20 @@ try:
     modal.FunctionCall.from_id(call_id).get(timeout=0)
 except TimeoutError:
     answer.append("pending")
-modal.FunctionCall.from_id(call_id).cancel()
-try:
-    modal.FunctionCall.from_id(call_id).get(timeout=20)
-except modal.exception.RemoteError:
-    answer.append("cancelled")
+answer.append(cancelled(modal.FunctionCall.from_id(call_id)))
 """
 
-    assert ask(deployed, code) == ["pending", "cancelled"]
+    assert ask(deployed, CANCELLED + code) == ["pending", True]
 
 
 def test_calls_that_run_and_calls_that_wait_can_be_cancelled(deployed):
     code = """
 worker = modal.Cls.from_name("sample", "Worker")()
 calls = [worker.wait.spawn() for _ in range(3)]
-answer = []
-for call in reversed(calls):
-    call.cancel()
-    try:
-        call.get(timeout=20)
-    except modal.exception.RemoteError:
-        answer.append("cancelled")
+answer = [cancelled(call) for call in reversed(calls)]
 """
 
-    assert ask(deployed, code) == ["cancelled"] * 3
+    assert ask(deployed, CANCELLED + code) == [True] * 3
 
 
 def test_a_call_whose_outputs_are_gone_says_so(deployed):
