@@ -47,7 +47,9 @@ def test_a_terminal_has_a_bar_for_each_file_under_way_and_one_for_everything(tmp
     assert shown.status == 0
     bars = [[line for line in frame.splitlines() if "━" in line] for frame in shown.frames]
     whole = [lines[-1] for lines in bars if lines]
-    assert all("of 5 files" in line and "/ 21.0 MB" in line for line in whole)
+    assert [line for line in whole if "/ 21.0 MB" not in line] == []
+    # Minutes that are left, on a machine that has much else to do, leave a narrow terminal no room for it.
+    assert [line for line in whole if "of 5 files" not in line and " min " not in line] == []
     assert any(re.search(r" \d+\.\d MB/s  \d+ s left$", line) for line in whole)
     files = [[line.split()[0] for line in lines[:-1]] for lines in bars]
     assert {path.rpartition("/")[2] for paths in files for path in paths} == CONTENTS.keys()
