@@ -16,4 +16,6 @@ check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.ym
 check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 mypy
 lint-imports
-pytest --numprocesses auto "$@"
+# Many tests start real programs, and on a busy machine one may run out of time. What fails is shown, and asked once more,
+# alone: whoever is at fault fails again.
+pytest --numprocesses auto "$@" || pytest --last-failed --last-failed-no-failures none
