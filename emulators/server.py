@@ -1,7 +1,10 @@
 """Runs an aiohttp application on a free loopback port, inside a thread or as a program of its own."""
 
 import asyncio
+import contextlib
+import secrets
 import signal
+import socket
 import ssl
 import threading
 from pathlib import Path
@@ -88,6 +91,14 @@ async def stop_accepting(runner: web.AppRunner) -> None:
             loop.remove_reader(listening.fileno())
     for _ in range(2):
         await asyncio.sleep(0)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on, and that the kernel gives to no connection (Linux: from 32768 on)."""
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def serve_until_interrupted(server: LoopbackServer, greeting: str, *, url_file: Path | None = None) -> None:

@@ -5,13 +5,11 @@ import base64
 import io
 import json
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from comfyport.serve.host import Host
 from comfyport.settings import Settings
 from emulators.hub import weights
 from emulators.runpod import RunPodEmulator
+from emulators.server import free_port as free_port
 
 # The same examples each time, and no time limit: other tests share the machine.
 hypothesis.settings.register_profile("seeded", derandomize=True, database=None, deadline=None)
@@ -34,14 +33,6 @@ ROOT = Path(__file__).parent.parent
 EMULATOR = ROOT / "emulators" / "comfyui"
 # A safetensors file without a tensor: the length of its header, and the header.
 TINY_CHECKPOINT = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
-
-
-def free_port() -> int:
-    """A port that nothing listens on now, and that no connection gets meanwhile (Linux gives those from 32768 on)."""
-    while True:
-        port = 12_000 + secrets.randbelow(20_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def installations() -> list[Any]:

@@ -1,13 +1,10 @@
 """The emulator as a program or a test holds it: an address for clients, and what they did."""
 
 import asyncio
-import contextlib
 import importlib.metadata
 import json
 import logging
-import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -24,7 +21,7 @@ from emulators.modal.control_plane import ControlPlane, Options
 from emulators.modal.report import Record
 from emulators.modal.rpc import Listener
 from emulators.modal.volumes import VolumeCall
-from emulators.server import stop_accepting
+from emulators.server import free_port, stop_accepting
 
 logger = logging.getLogger(__name__)
 MODAL_VERSION = "1.6.4"
@@ -236,14 +233,6 @@ class ModalEmulator:
         await self._router.close()
         await stop_accepting(self._http)
         await self._http.cleanup()
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on, and that the kernel gives to no connection (Linux: from 32768 on)."""
-    while True:
-        port = 12_000 + secrets.randbelow(20_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def may_isolate() -> bool:

@@ -16,7 +16,7 @@ from typing import Self
 
 import aiohttp
 
-from comfyport import wiring
+from comfyport import supply, wiring
 from comfyport.comfyui import gpu
 from comfyport.comfyui.attach import Deferred
 from comfyport.comfyui.client import Client
@@ -82,7 +82,7 @@ class Early:
 
     def _made(self, settings: Settings, environ: Mapping[str, str], launch: Launch) -> Supervised:
         downloads = settings.download_on_startup
-        volume = wiring.volume(settings)
+        volume = supply.volume(settings)
         volume.make_folders()
         entries = amendments.choose(settings.lock, volume, settings.model_groups) if downloads else ()
         made = wiring.comfyui(

@@ -1,21 +1,21 @@
 """What the settings make of the parts that a worker is put together from."""
 
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from comfyport import supply
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import WORKER, Folders, Installation, Launch, command
 from comfyport.comfyui.process import Attached, ComfyUI, Health, Supervised
 from comfyport.comfyui.storage import LocalStorage, RemoteStorage, Storage
 from comfyport.jobs.delivery.deliverer import Means
 from comfyport.jobs.delivery.setup import account_set_up
+from comfyport.jobs.delivery.store import Account
 from comfyport.jobs.hints import Hints
 from comfyport.jobs.staging import Limits
 from comfyport.models import amendments, lock
-from comfyport.models.access import Access
 from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
@@ -45,42 +45,31 @@ def comfyui(
     """
     if settings.comfyui_url:
         return Attached(url, ready=ready, notice=notice)
-    installation = Installation.find(
-        settings.comfyui_directory, python=settings.comfyui_python, arguments=settings.comfyui_arguments
-    )
+    found = installation(settings)
     base = comfyui_folder(settings)
     folders = Folders(base, volume.models.absolute(), volume.custom_nodes.absolute(), kept=launch.kept)
     extra_paths = folders.prepare(
-        baked_nodes=installation.directory / "custom_nodes",
+        baked_nodes=found.directory / "custom_nodes",
         model_directories=tuple(entry.directory for entry in entries),
     )
     file = settings.nodes_lock_file
     line, whole = with_nodes(
-        command(installation, folders, extra_paths, port=settings.comfyui_port, device=settings.device, launch=launch),
+        command(found, folders, extra_paths, port=settings.comfyui_port, device=settings.device, launch=launch),
         _without_secrets(settings, environ, entries),
         nodes_lock.load(file).nodes if file else (),
         volume=Place.on_volume(volume.root.absolute()),
-        image=Place.in_image(installation.directory),
-        python=installation.python,
+        image=Place.in_image(found.directory),
+        python=found.python,
         constraints=constraints(settings.constraints_file),
         may_sync=settings.sync_nodes_on_startup,
     )
     return Supervised(line, url, environ=whole, ready=ready, notice=notice)
 
 
-def volume(settings: Settings) -> Volume:
-    """The volume of the models."""
-    return Volume(settings.volume_folder, staging=settings.staging, tells_space=not settings.modal_task_id)
-
-
-def access(settings: Settings, environ: Mapping[str, str] = os.environ) -> Access:
-    """What opens the sources of models."""
-    return Access(
-        settings.hf_endpoint,
-        settings.hf_token.reveal(),
-        settings.civitai_endpoint,
-        settings.civitai_token.reveal(),
-        environ,
+def installation(settings: Settings) -> Installation:
+    """The ComfyUI that is launched. Raises ComfyUIMissing."""
+    return Installation.find(
+        settings.comfyui_directory, python=settings.comfyui_python, arguments=settings.comfyui_arguments
     )
 
 
@@ -115,13 +104,13 @@ def recipes(settings: Settings) -> Recipes:
 
 def hints(settings: Settings, board: Board) -> Hints:
     """What the lock says of a model that is missing; it is read when that is asked."""
-    load = partial(amendments.load, settings.lock, volume(settings))
+    load = partial(amendments.load, settings.lock, supply.volume(settings))
     return Hints(load, settings.model_groups, board, downloads=settings.download_on_startup)
 
 
-def means_of_delivery(settings: Settings) -> Means:
-    """The ways in which files can be handed over. A bucket that cannot be used is told in the log."""
-    bucket, problem = account_set_up(
+def bucket(settings: Settings) -> tuple[Account | None, str]:
+    """The bucket of the settings, None if they name none; and what is wrong with what they say, if anything is."""
+    return account_set_up(
         settings.bucket_endpoint,
         name=settings.bucket_name,
         region=settings.bucket_region,
@@ -131,11 +120,16 @@ def means_of_delivery(settings: Settings) -> Means:
         public_url=settings.bucket_public_url,
         link_seconds=settings.bucket_link_seconds,
     )
+
+
+def means_of_delivery(settings: Settings) -> Means:
+    """The ways in which files can be handed over. A bucket that cannot be used is told in the log."""
+    account, problem = bucket(settings)
     if problem:
         logger.error("%s", problem)
     return Means(
         answer_limit=settings.answer_limit,
-        bucket=bucket,
+        bucket=account,
         bucket_problem=problem,
         volume=settings.lasting_volume,
         default=settings.output_delivery or ("s3" if settings.bucket_endpoint else "auto"),

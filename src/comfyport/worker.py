@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from comfyport import wiring
+from comfyport import supply, wiring
 from comfyport.comfyui import gpu
 from comfyport.comfyui.check import Checker
 from comfyport.comfyui.client import Client
@@ -59,7 +59,7 @@ class Worker:
         self.settings = settings
         self.environ = dict(environ)
         self.board = Board(settings.run_folder)
-        self.volume = wiring.volume(settings)
+        self.volume = supply.volume(settings)
         self.recipes = wiring.recipes(settings)
         self.url = settings.comfyui_url or f"http://{LOCAL}:{settings.comfyui_port}"
         self.active = 0

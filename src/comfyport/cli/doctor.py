@@ -9,7 +9,6 @@ import typer
 from comfyport.cli.options import JsonOption
 from comfyport.settings import Settings
 
-SIGNS = {"ok": "ok", "note": "note", "work": "to do", "problem": "PROBLEM"}
 STYLES = {"ok": "green", "note": "cyan", "work": "yellow", "problem": "bold red"}
 
 
@@ -30,13 +29,9 @@ def doctor_command(as_json: JsonOption = False) -> None:
         if finding.area != area:
             area = finding.area
             console.print(Text(area, "bold"))
-        sign = (f"  {SIGNS[finding.state]:<8}", STYLES[finding.state])
+        sign = (f"  {finding.sign:<8}", STYLES[finding.state])
         console.print(Text.assemble(sign, f"{finding.subject}: {finding.found}"))
-        if finding.fix and finding.state != "ok":
-            console.print(Text(f"          -> {finding.fix}", STYLES[finding.state]))
-    console.print(_sum(len(report.problems)))
+        if finding.advice:
+            console.print(Text(f"          -> {finding.advice}", STYLES[finding.state]))
+    console.print(report.sum)
     raise typer.Exit(report.exit_status)
-
-
-def _sum(problems: int) -> str:
-    return "No problem was found." if not problems else f"{problems} problem{'s' if problems > 1 else ''} to mend."

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from comfyport.cli.options import JsonOption, LockOption, access_of
+from comfyport import supply
+from comfyport.cli.options import JsonOption, LockOption
 from comfyport.cli.tables import show, size
 from comfyport.errors import UnusableReference
 from comfyport.models import references
@@ -86,14 +87,14 @@ def add_from_address(
 ) -> None:
     """Pin a file at an address; one of the Hub or of Civitai becomes a source of theirs."""
     place = Place.of(directory, name, group, sha256=sha256, archive=archive, into=into, strip=strip)
-    access = access_of(Settings.load())
+    access = supply.access(Settings.load())
     _add(references.elsewhere(url, auth) if auth else references.read(url, access), place, lock, json_)
 
 
 def _on_civitai(version: str, file_id: int | None) -> CivitaiReference:
     if version.isdecimal() and int(version):
         return CivitaiReference(int(version), file_id=file_id)
-    read = references.read(version, access_of(Settings.load()))
+    read = references.read(version, supply.access(Settings.load()))
     if not isinstance(read, CivitaiReference):
         raise UnusableReference(references.shown(version), "it is neither the id of a model version nor a page of one")
     return replace(read, file_id=file_id or read.file_id)
@@ -105,7 +106,7 @@ def _add(reference: Reference, place: Place, lock: Path | None, as_document: boo
 
     settings = Settings.load()
     file = LockFile.open_or_new(lock or settings.lock)
-    found = Resolver(access_of(settings)).resolve(reference)
+    found = Resolver(supply.access(settings)).resolve(reference)
     addition = add(file, place.entry(found))
     addition.file.save()
     for remark in _remarks(file, addition, found.remark):

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from comfyport.cli.options import access_of
+from comfyport import supply
 from comfyport.cli.plan import WORK_LEFT
 from comfyport.cli.tables import show, size
 from comfyport.errors import UsageError
@@ -52,7 +52,7 @@ def import_models(
     file = LockFile.open_or_new(lock_file or settings.lock)
     reading = _chosen(read(source), only)
     typer.echo(f"models: {source} is {reading.kind} and asks for {_models(len(reading.wanted))}", err=True)
-    access = access_of(settings)
+    access = supply.access(settings)
     clerk = Clerk(access, Resolver(access), locked=file.lock.models, known=shipped_models())
     outcome = _merged(reading, file, clerk.settle(reading.wanted), groups)
     if not dry_run:

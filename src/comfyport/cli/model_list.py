@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
+from comfyport import supply
 from comfyport.cli.console import amount
-from comfyport.cli.options import volume_of
 from comfyport.cli.tables import show, size, total
 from comfyport.errors import UnknownGroup
 from comfyport.models import amendments, lock, plan, usage
@@ -65,7 +65,7 @@ def show_usage(lock_file: Path | None, volume: Path | None, *, as_json: bool) ->
 
 def _asked(lock_file: Path | None, volume: Path | None) -> tuple[Path, Lock, Volume]:
     settings = Settings.load()
-    file, place = lock_file or settings.lock, volume_of(settings, volume)
+    file, place = lock_file or settings.lock, supply.volume(settings, volume)
     return file, lock.load(file) if lock_file else amendments.load(file, place), place
 
 

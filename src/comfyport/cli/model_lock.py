@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from comfyport.cli.options import access_of, volume_of
+from comfyport import supply
 from comfyport.cli.plan import WORK_LEFT
 from comfyport.cli.tables import show
 from comfyport.models.adding import remove
@@ -36,7 +36,7 @@ def lock_models(
     entries = [file.lock.find(name) for name in names] or list(file.lock.models)
     asked = entries if upgrade else [entry for entry in entries if left_open(entry)]
     typer.echo(f"models: looking up {len(asked)} of {len(entries)} entries", err=True)
-    found = refresh(entries, Resolver(access_of(settings)).resolve, upgrade=upgrade)
+    found = refresh(entries, Resolver(supply.access(settings)).resolve, upgrade=upgrade)
     place = Volume(volume or settings.volume_folder, staging=settings.staging)
     results = [recorded(result, place.receipt(result.entry.path)) for result in found]
     if not dry_run:
@@ -57,7 +57,7 @@ def remove_models(names: Sequence[str], lock_file: Path | None, volume: Path | N
     file = LockFile.open(lock_file or settings.lock)
     entries = list(dict.fromkeys(file.lock.find(name) for name in names))
     remove(file, entries).save()
-    place = volume_of(settings, volume)
+    place = supply.volume(settings, volume)
     left = [entry.path for entry in entries if _is_there(entry, place)]
     if as_json:
         removed = [entry.path for entry in entries]

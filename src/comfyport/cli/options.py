@@ -1,13 +1,12 @@
 """What the commands of `comfyport models` have in common: options, and what they stand for."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from comfyport import supply
 from comfyport.models import amendments, lock
-from comfyport.models.access import Access
 from comfyport.models.lock import Entry
 from comfyport.models.volume import Volume
 from comfyport.settings import Settings
@@ -21,14 +20,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def ask(lock_file: Path | None, volume: Path | None) -> tuple[Settings, tuple[Entry, ...], Volume]:
     """The settings, the chosen entries of the lock, and the volume. Raises UsageError."""
     settings = Settings.load()
-    place = volume_of(settings, volume)
+    place = supply.volume(settings, volume)
     return settings, chosen(lock_file, settings, place, settings.model_groups), place
-
-
-def volume_of(settings: Settings, volume: Path | None) -> Volume:
-    """The volume that an option names, else that of the settings."""
-    root = volume or settings.volume_folder
-    return Volume(root, staging=settings.staging, tells_space=not settings.modal_task_id)
 
 
 def chosen(lock_file: Path | None, settings: Settings, place: Volume, groups: tuple[str, ...]) -> tuple[Entry, ...]:
@@ -39,14 +32,3 @@ def chosen(lock_file: Path | None, settings: Settings, place: Volume, groups: tu
     if lock_file:
         return lock.load(lock_file).choose(groups)
     return amendments.choose(settings.lock, place, groups)
-
-
-def access_of(settings: Settings) -> Access:
-    """What opens the sources."""
-    return Access(
-        settings.hf_endpoint,
-        settings.hf_token.reveal(),
-        settings.civitai_endpoint,
-        settings.civitai_token.reveal(),
-        os.environ,
-    )

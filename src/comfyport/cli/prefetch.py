@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from comfyport.cli.options import LockOption, VolumeOption, chosen, volume_of
+from comfyport import supply
+from comfyport.cli.options import LockOption, VolumeOption, chosen
 from comfyport.errors import ComfyportError
 from comfyport.models import lock, prefetch
 from comfyport.models.volume import Volume
@@ -27,7 +28,7 @@ def _prefetch(lock_file: Path | None, volume: Path | None) -> str:
     groups = _groups(settings)
     if groups is None:
         return "off"
-    place = volume_of(settings, volume)
+    place = supply.volume(settings, volume)
     files = list(_files(chosen(lock_file, settings, place, groups), place))
     budget = prefetch.budget(Path("/proc/meminfo").read_text(encoding="ascii"))
     done = prefetch.prefetch(files, budget=budget, stop=threading.Event())

@@ -5,8 +5,9 @@ import logging
 
 import typer
 
+from comfyport import supply
 from comfyport.cli.console import BRING, Reporter
-from comfyport.cli.options import JsonOption, LockedOption, LockOption, VolumeOption, access_of, ask
+from comfyport.cli.options import JsonOption, LockedOption, LockOption, VolumeOption, ask
 from comfyport.cli.signals import stop_on_signal
 from comfyport.models import caches
 from comfyport.models.lock import require_locked
@@ -27,7 +28,7 @@ def sync_command(
     sync = Sync(
         entries,
         place,
-        access_of(settings),
+        supply.access(settings),
         hubs=caches.hubs(place.root, settings.hf_home),
         connections=settings.connections,
         stop=stop_on_signal(),

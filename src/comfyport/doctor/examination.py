@@ -3,14 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from comfyport.comfyui.launch import Installation
+from comfyport import supply, wiring
 from comfyport.doctor import custom_nodes, disks, gpus, program, shelves, tokens
 from comfyport.doctor.finding import Finding, Report
 from comfyport.errors import ComfyportError
-from comfyport.jobs.delivery.setup import account_set_up
 from comfyport.models import amendments, plan
-from comfyport.models.access import Access
-from comfyport.models.volume import Volume
 from comfyport.nodes import lock as nodes_lock
 from comfyport.nodes.places import Place
 from comfyport.nodes.startup import constraints
@@ -24,7 +21,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Report:
     """Looks at everything that a worker with these settings would stand on. Writes nothing that stays."""
     rooms: tuple[tuple[str, Examine], ...] = (
         (gpus.AREA, partial(_gpus, settings)),
-        (disks.AREA, partial(_disks, settings, environ)),
+        (disks.AREA, partial(_disks, settings)),
         (shelves.AREA, partial(_models, settings)),
         (custom_nodes.AREA, partial(_nodes, settings)),
         (tokens.AREA, partial(_tokens, settings, environ)),
@@ -47,10 +44,10 @@ def _gpus(settings: Settings) -> Iterator[Finding]:
     if settings.comfyui_url:
         yield Finding(gpus.AREA, "device", "note", "ComfyUI runs elsewhere (COMFYUI_URL)")
     else:
-        yield from gpus.examine(_installation(settings).python, device=settings.device)
+        yield from gpus.examine(wiring.installation(settings).python, device=settings.device)
 
 
-def _disks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _disks(settings: Settings) -> Iterator[Finding]:
     try:
         wanted = _plan(settings).bytes_to_fetch
     except ComfyportError:
@@ -60,7 +57,7 @@ def _disks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
         settings.volume_folder,
         lasting=settings.lasting_volume is not None,
         wanted=wanted,
-        statvfs_lies="MODAL_TASK_ID" in environ,
+        statvfs_lies=bool(settings.modal_task_id),
     )
 
 
@@ -69,7 +66,7 @@ def _models(settings: Settings) -> Iterable[Finding]:
 
 
 def _nodes(settings: Settings) -> Iterable[Finding]:
-    installation = _installation(settings)
+    installation = wiring.installation(settings)
     file = settings.nodes_lock_file
     return custom_nodes.examine(
         nodes_lock.load(file).nodes if file else (),
@@ -82,14 +79,8 @@ def _nodes(settings: Settings) -> Iterable[Finding]:
 
 
 def _tokens(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    access = Access(
-        settings.hf_endpoint,
-        settings.hf_token.reveal(),
-        settings.civitai_endpoint,
-        settings.civitai_token.reveal(),
-        environ,
-    )
-    yield from tokens.examine(access, amendments.choose(settings.lock, _volume(settings), settings.model_groups))
+    entries = amendments.choose(settings.lock, supply.volume(settings), settings.model_groups)
+    yield from tokens.examine(supply.access(settings, environ), entries)
     if settings.api_key.reveal():
         yield Finding(tokens.AREA, "COMFYPORT_API_KEY", "ok", "set; requests over HTTP need it")
     else:
@@ -98,16 +89,7 @@ def _tokens(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
 
 
 def _delivery(settings: Settings) -> Iterator[Finding]:
-    _, problem = account_set_up(
-        settings.bucket_endpoint,
-        name=settings.bucket_name,
-        region=settings.bucket_region,
-        prefix=settings.bucket_prefix,
-        access_key_id=settings.bucket_access_key_id.reveal(),
-        secret_access_key=settings.bucket_secret_access_key.reveal(),
-        public_url=settings.bucket_public_url,
-        link_seconds=settings.bucket_link_seconds,
-    )
+    _, problem = wiring.bucket(settings)
     if problem:
         yield Finding("delivery", "bucket", "problem", problem, "See BUCKET_* in the README.")
     elif settings.bucket_endpoint:
@@ -116,20 +98,14 @@ def _delivery(settings: Settings) -> Iterator[Finding]:
 
 def _comfyui(settings: Settings) -> Iterator[Finding]:
     if not settings.comfyui_url:
-        yield from program.examine(_installation(settings))
+        yield from program.examine(wiring.installation(settings))
         yield program.examine_port("127.0.0.1", settings.comfyui_port, setting="COMFYUI_PORT", path="/system_stats")
     yield program.examine_port(settings.host, settings.port, setting="PORT", path="/health")
     yield from program.examine_board(Board(settings.run_folder))
 
 
-def _installation(settings: Settings) -> Installation:
-    return Installation.find(
-        settings.comfyui_directory, python=settings.comfyui_python, arguments=settings.comfyui_arguments
-    )
-
-
 def _plan(settings: Settings) -> plan.Plan:
-    volume = _volume(settings)
+    volume = supply.volume(settings)
     return plan.make(
         amendments.choose(settings.lock, volume, settings.model_groups),
         state=volume.state,
@@ -137,7 +113,3 @@ def _plan(settings: Settings) -> plan.Plan:
         managed=volume.managed(),
         lock=amendments.load(settings.lock, volume).models,
     )
-
-
-def _volume(settings: Settings) -> Volume:
-    return Volume(settings.volume_folder, staging=settings.staging)

@@ -17,6 +17,16 @@ class Finding:
     found: str
     fix: str = ""
 
+    @property
+    def sign(self) -> str:
+        """Its state as a person reads it."""
+        return {"ok": "ok", "note": "note", "work": "to do", "problem": "PROBLEM"}[self.state]
+
+    @property
+    def advice(self) -> str:
+        """What to do, empty where nothing is."""
+        return "" if self.state == "ok" else self.fix
+
 
 @dataclass(frozen=True)
 class Report:
@@ -28,6 +38,12 @@ class Report:
     def problems(self) -> tuple[Finding, ...]:
         """What jobs will fail of."""
         return tuple(finding for finding in self.findings if finding.state == "problem")
+
+    @property
+    def sum(self) -> str:
+        """All of it in a sentence."""
+        number = len(self.problems)
+        return f"{number} problem{'s' if number > 1 else ''} to mend." if number else "No problem was found."
 
     @property
     def exit_status(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 from starlette.applications import Starlette
 
-from comfyport import wiring
+from comfyport import supply, wiring
 from comfyport.comfyui import gpu
 from comfyport.comfyui.client import Client
 from comfyport.comfyui.launch import Launch
@@ -67,7 +67,7 @@ class Page:
         require_free("127.0.0.1", settings.comfyui_port, setting="COMFYUI_PORT")
         if settings.device == "gpu":
             logger.info("GPU: %s", await gpu.check())
-        volume = wiring.volume(settings)
+        volume = supply.volume(settings)
         volume.make_folders()
         board = Board(settings.run_folder)
         board.clear()

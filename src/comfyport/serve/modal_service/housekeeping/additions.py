@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from comfyport import wiring
+from comfyport import supply
 from comfyport.errors import ComfyportError, UnusableReference
 from comfyport.models import adding, amendments, gc, plan, references
 from comfyport.models.access import Access
@@ -34,7 +34,7 @@ def add_models(site: Site, requests: Sequence[Request], lock: str) -> Report:
     wanted = _pinned(requests, file, report)
     with sharing.up_to_date(site.volume):
         bring(wanted, site, report)
-        place = wiring.volume(Settings.load())
+        place = supply.volume(Settings.load())
         made = plan.make(wanted, state=place.state, receipt=place.receipt)
         added = [_completed(action.entry, place) for action in made.actions if action.kind == "have"]
         for entry in added:
@@ -49,7 +49,7 @@ def add_models(site: Site, requests: Sequence[Request], lock: str) -> Report:
 def find_model(site: Site, name: str, lock: str) -> Report:
     """What `delete_model` would remove. Raises UnusableReference."""
     sharing.reload(site.volume)
-    place = wiring.volume(Settings.load())
+    place = supply.volume(Settings.load())
     path, removal = _removal(name, parse(lock, LOCK), place)
     report = Report(changed=True, lines=list(removal.files) or [f"{path}, which is in the lock only"])
     report.say(f"{amount(removal.bytes)} in all")
@@ -60,7 +60,7 @@ def delete_model(site: Site, name: str, lock: str) -> Report:
     """Removes a model from the Volume and the lock; nobody fetches it again. Raises UnusableReference."""
     file = LockFile(LOCK, lock, parse(lock, LOCK), lock)
     with sharing.up_to_date(site.volume):
-        place = wiring.volume(Settings.load())
+        place = supply.volume(Settings.load())
         path, removal = _removal(name, file.lock, place)
         gc.remove(removal, place)
         amendments.take_out(path, file.lock, place)
@@ -70,7 +70,7 @@ def delete_model(site: Site, name: str, lock: str) -> Report:
 
 def _pinned(requests: Sequence[Request], file: LockFile, report: Report) -> list[Entry]:
     """The entries that are asked for, as they would stand in the lock; what cannot be pinned is told."""
-    access = wiring.access(Settings.load())
+    access = supply.access(Settings.load())
     resolver = Resolver(access)
     entries: dict[str, Entry] = {}
     for request in requests:

@@ -6,15 +6,14 @@ import platform
 from dataclasses import replace
 from typing import Any
 
+from comfyport import supply
 from comfyport.doctor.examination import examine
 from comfyport.models import amendments
 from comfyport.serve.modal_service import sharing
 from comfyport.serve.modal_service.housekeeping.report import Report
 from comfyport.settings import ModalSettings, Settings
-from comfyport.wiring import volume as volume_of
 
 PACKAGES = ("comfyport", "modal", "torch", "fastapi")
-SIGNS = {"ok": "ok", "note": "note", "work": "to do", "problem": "PROBLEM"}
 
 
 def diagnose(volume: Any) -> Report:
@@ -26,14 +25,14 @@ def diagnose(volume: Any) -> Report:
     report.say("packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     given = sorted(name for name in Settings.secret_names() if os.environ.get(name))
     report.say(f"secrets that are set: {', '.join(given) or 'none'}")
-    report.say(f"amendments of the lock on the Volume: {', '.join(amendments.read(volume_of(settings))) or 'none'}")
+    report.say(f"amendments of the lock on the Volume: {', '.join(amendments.read(supply.volume(settings))) or 'none'}")
     found = examine(replace(settings, device="cpu"), os.environ)
     for each in found.findings:
-        report.say(f"{SIGNS[each.state]:<8} {each.area}, {each.subject}: {each.found}")
-        if each.fix and each.state != "ok":
-            report.say(f"{'':<8} -> {each.fix}")
+        report.say(f"{each.sign:<8} {each.area}, {each.subject}: {each.found}")
+        if each.advice:
+            report.say(f"{'':<8} -> {each.advice}")
     report.ok = not found.problems
-    report.say("No problem was found." if report.ok else f"Problems to mend: {len(found.problems)}.")
+    report.say(found.sum)
     return report
 
 

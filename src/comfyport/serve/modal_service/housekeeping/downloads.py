@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comfyport import wiring
+from comfyport import supply
 from comfyport.environment import as_words
 from comfyport.models import amendments, plan
 from comfyport.models.lock import Entry, Lock
@@ -37,14 +37,14 @@ def download(site: Site, groups: str = "") -> Report:
     settings = Settings.load()
     chosen = as_words(groups) or settings.model_groups
     report = Report()
-    bring(amendments.choose(settings.lock, wiring.volume(settings), chosen), site, report)
+    bring(amendments.choose(settings.lock, supply.volume(settings), chosen), site, report)
     return report
 
 
 def bring(entries: Sequence[Entry], site: Site, report: Report) -> None:
     """Brings `entries` to the Volume, commits it, shows what others have brought, and tells how it went."""
     settings, modal_settings, started = Settings.load(), ModalSettings.load(), time.monotonic()
-    place = wiring.volume(settings)
+    place = supply.volume(settings)
     made = plan.make(entries, state=place.state, receipt=place.receipt)
     batches = spread(
         [action.entry for action in made.work],

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from comfyport import wiring
+from comfyport import supply
 from comfyport.models import amendments, gc
 from comfyport.models.volume import Volume
 from comfyport.serve.modal_service import sharing
@@ -65,7 +65,7 @@ def monitor(volume: Any, *, most_gb: float) -> Report:
 
 
 def _place() -> Volume:
-    return wiring.volume(Settings.load())
+    return supply.volume(Settings.load())
 
 
 def _planned(place: Volume) -> gc.Removal:
